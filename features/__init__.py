@@ -1,0 +1,1 @@
+"""What was knowable, as numbers: markets, sources, store, features, states, outcomes."""

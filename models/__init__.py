@@ -1,0 +1,1 @@
+"""Arrays in, probabilities and scenarios out."""

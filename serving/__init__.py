@@ -1,0 +1,1 @@
+"""Products: the forecast, the note, the command line."""

@@ -1,0 +1,59 @@
+"""What every test shares: where the real data lies, and that CI takes no skip for an answer.
+
+On a developer's machine a test that lacks something (real data, a browser, a database server) skips and says why.
+`.ci/run` installs those things and sets ``CAPSHIFT_CI=1``: there a skip is a failure, save for real-data tests where
+the folder does not exist and for tests of a part that is not built yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+IN_CI = os.environ.get("CAPSHIFT_CI") == "1"
+NOT_BUILT = "not built yet"
+
+# No deadline: the cores are shared. In CI the same examples every time.
+settings.register_profile("capshift", deadline=None, derandomize=IN_CI)
+settings.load_profile("capshift")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Root of the real data; tests that use it carry the marker `real`."""
+    return REAL_DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip real-data tests where there is no real data."""
+    if not REAL_DATA.is_dir():
+        for item in items:
+            if item.get_closest_marker("real"):
+                item.add_marker(pytest.mark.skip(reason=f"real data: {REAL_DATA} is not there"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, pytest.TestReport]:
+    """Turn skips into failures in CI."""
+    report: pytest.TestReport = yield
+    if not (IN_CI and report.skipped) or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    excused = NOT_BUILT in reason or (item.get_closest_marker("real") and not REAL_DATA.is_dir())
+    if not excused:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped where nothing may skip (CAPSHIFT_CI=1): {reason}"
+    return report

@@ -1,0 +1,1 @@
+"""Experiments: fitting at a cut, walk-forward, scores, tracking."""
