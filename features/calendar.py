@@ -1,0 +1,137 @@
+"""Exchange sessions, ISO weeks and the decision, entry and exit days that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import numpy as np
+import pandas as pd
+
+from features.contracts import IntArray, TimeArray
+from features.errors import DataContractError
+
+_DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True, eq=False)
+class TradingCalendar:
+    """Sessions of one exchange between two explicit dates.
+
+    The sessions are as realised: an extension of a holiday was not known in advance (a documented exception to the
+    rule that nothing may be used before it was knowable).
+
+    Parameters
+    ----------
+    name : str
+        Name in `exchange_calendars`, e.g. ``XSHG``.
+    sessions : array of datetime64[us]
+        Ascending session dates.
+    """
+
+    name: str
+    sessions: TimeArray
+
+    @classmethod
+    def build(cls, name: str, start: str | np.datetime64, end: str | np.datetime64) -> Self:
+        """Build the calendar for [start, end], both moved inside what the library knows.
+
+        Raises
+        ------
+        DataContractError
+            If the exchange is unknown or the interval is empty.
+        """
+        return cls(name, _sessions(name, str(np.datetime64(start, "D")), str(np.datetime64(end, "D"))))
+
+    @cached_property
+    def _week(self) -> IntArray:
+        """ISO week number of each session, counted from Monday 1970-01-05."""
+        return (self.sessions.astype("datetime64[D]").astype(np.int64) + 3) // 7
+
+    def decisions(self) -> TimeArray:
+        """Return the last session of each ISO week that has one; the last week only if a later session is known."""
+        last = self._week[1:] != self._week[:-1]
+        return self.sessions[:-1][last]
+
+    def position(self, dates: TimeArray) -> IntArray:
+        """Return the index of each date among the sessions.
+
+        Raises
+        ------
+        DataContractError
+            If a date is not a session.
+        """
+        index = np.searchsorted(self.sessions, dates)
+        inside = index < len(self.sessions)
+        wrong = ~inside
+        wrong[inside] = self.sessions[index[inside]] != dates[inside]
+        if wrong.any():
+            rows = pd.DataFrame({"date": dates[wrong]})
+            raise DataContractError(f"{self.name}: {rows['date'].iloc[0]:%Y-%m-%d} is not a session", rows)
+        return index
+
+    def entries(self, decisions: TimeArray) -> TimeArray:
+        """Return the session after each decision; NaT beyond the calendar."""
+        index = np.searchsorted(self.sessions, decisions, side="right")
+        entries = np.full(len(decisions), np.datetime64("NaT"), dtype="datetime64[us]")
+        known = index < len(self.sessions)
+        entries[known] = self.sessions[index[known]]
+        return entries
+
+    def next_session(self, dates: TimeArray, lag: int = 1) -> TimeArray:
+        """Return the `lag`-th session strictly after each date (which need not be a session); NaT beyond the end."""
+        index = np.searchsorted(self.sessions, dates, side="right") + lag - 1
+        result = np.full(len(dates), np.datetime64("NaT"), dtype="datetime64[us]")
+        known = index < len(self.sessions)
+        result[known] = self.sessions[index[known]]
+        return result
+
+    def on_or_after(self, dates: TimeArray) -> TimeArray:
+        """Return the first session on or after each date; NaT beyond the end."""
+        return self.next_session(dates - _DAY)
+
+    def previous_decision(self, date: np.datetime64) -> np.datetime64:
+        """Return the last decision day before `date`.
+
+        Raises
+        ------
+        DataContractError
+            If the calendar starts later.
+        """
+        decisions = self.decisions()
+        index = int(np.searchsorted(decisions, date, side="left")) - 1
+        if index < 0:
+            raise DataContractError(f"{self.name}: no decision day before {np.datetime64(date, 'D')}")
+        return decisions[index]
+
+
+@lru_cache(maxsize=16)
+def _sessions(name: str, start: str, end: str) -> TimeArray:
+    if name not in exchange_calendars.get_calendar_names(include_aliases=True):
+        raise DataContractError(f"`calendar` must be an exchange_calendars name such as XSHG or XNYS; got {name!r}")
+    first, last = pd.Timestamp(start), pd.Timestamp(end)
+    anywhen = exchange_calendars.get_calendar(name)
+    low, high = anywhen.bound_min(), anywhen.bound_max()
+    first = max(first, low) if low is not None else first
+    last = min(last, high) if high is not None else last
+    if first >= last:
+        raise DataContractError(f"{name}: no sessions between {start} and {end}")
+    calendar = exchange_calendars.get_calendar(name, start=first, end=last)
+    sessions = calendar.sessions.to_numpy().astype("datetime64[us]")
+    sessions.setflags(write=False)
+    return sessions
+
+
+def local_to_utc(dates: TimeArray, clock: pd.Timedelta, zone: str) -> TimeArray:
+    """Return local wall-clock times as UTC ``datetime64[us]``; NaT stays NaT."""
+    local = pd.DatetimeIndex(dates) + clock
+    return (
+        local.tz_localize(ZoneInfo(zone), ambiguous=True, nonexistent="shift_forward")
+        .tz_convert("UTC")
+        .tz_localize(None)
+        .to_numpy()
+        .astype("datetime64[us]")
+    )

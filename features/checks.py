@@ -1,0 +1,190 @@
+"""Data checks: they return findings, and the caller decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import BoolArray, FloatArray, TimeArray
+from features.market import MarketSpec, SeriesSpec
+
+Severity = Literal["error", "warning", "info"]
+FINDING_COLUMNS = ("series", "check", "severity", "period", "value", "quarantined", "message")
+_GAP_DAYS = {"daily": 30, "weekly": 60, "monthly": 100}
+"""Calendar days between neighbouring periods that make a gap (or the staleness limit, where that is longer): the
+Spring Festival closes the exchange for 10 to 12, and January figures are often folded into February's. Announcements
+and consensus forecasts come when they come."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one series, with the remedy in `message`."""
+
+    series: str
+    check: str
+    severity: Severity
+    period: pd.Timestamp | None
+    value: float | None
+    quarantined: bool
+    message: str
+
+
+def findings_frame(findings: list[Finding]) -> pd.DataFrame:
+    """Return findings as a frame with the columns `FINDING_COLUMNS`."""
+    return pd.DataFrame([vars(finding) for finding in findings], columns=list(FINDING_COLUMNS))
+
+
+def check_batch(observations: pd.DataFrame, market: MarketSpec) -> tuple[list[Finding], BoolArray]:
+    """Check the points of a batch before it is stored.
+
+    Parameters
+    ----------
+    observations : pandas.DataFrame
+        `series, period, known_at, value, revision`.
+    market : MarketSpec
+
+    Returns
+    -------
+    findings : list of Finding
+    bad : array of bool, shape (len(observations),)
+        Rows to quarantine.
+
+    Information set: a point is judged by itself and by earlier points of its series only.
+    """
+    findings: list[Finding] = []
+    bad = np.zeros(len(observations), dtype=bool)
+    for name, positions in observations.groupby("series", sort=True).indices.items():
+        spec = market.series[str(name)]
+        rows = observations.iloc[positions]
+        order = np.argsort(rows["period"].to_numpy(), kind="stable")
+        positions, rows = positions[order], rows.iloc[order]
+        period = rows["period"].to_numpy("datetime64[us]")
+        value = in_current_unit(spec, period, rows["value"].to_numpy(np.float64))
+        low, high = spec.range
+        outside = ~((value >= low) & (value <= high))
+        early = _early(spec, period, rows["known_at"].to_numpy("datetime64[us]"), market.schedule.timezone)
+        messages = [
+            (outside, "out_of_range", f"outside the plausible range [{low:g}, {high:g}] {spec.unit}"),
+            (early, "known_before_period", f"published more than {spec.early_release_days} day(s) before its period ended"),
+        ]
+        if spec.max_jump is not None:
+            spike, shift = jumps(np.where(outside, np.nan, value), spec.max_jump)
+            messages.append((spike, "jump", f"differs from the last good value by more than {spec.max_jump:g} {spec.unit}"))
+            for at in np.flatnonzero(shift):
+                findings.append(
+                    Finding(
+                        spec.name, "unit_jump", "error", pd.Timestamp(period[at]), float(value[at]), False,
+                        f"the level moved by more than {spec.max_jump:g} {spec.unit} and stayed there; "
+                        "if the definition changed, declare it under `breaks`",
+                    )
+                )  # fmt: skip
+        for mask, check, message in messages:
+            for at in np.flatnonzero(mask):
+                findings.append(
+                    Finding(spec.name, check, "error", pd.Timestamp(period[at]), float(value[at]), True, message)
+                )
+            bad[positions[mask]] = True
+    return findings, bad
+
+
+def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datetime64) -> list[Finding]:
+    """Check what a store holds against cadence and lifetime at a decision time.
+
+    Parameters
+    ----------
+    observations : pandas.DataFrame
+        `series, period, known_at, value` with known_at <= as_of.
+    market : MarketSpec
+    as_of : datetime64[us]
+        UTC.
+    """
+    findings: list[Finding] = []
+    present = {str(name): rows for name, rows in observations.groupby("series", sort=True)}
+    used = {source for spec in market.features.values() for source in spec.inputs if "{" not in source}
+    for name, spec in market.series.items():
+        if spec.died is not None and np.datetime64(spec.died, "us") < as_of and name in used:
+            findings.append(
+                Finding(name, "dead", "warning", pd.Timestamp(spec.died), None, False,
+                        "the series has ended; features that ask for it are absent")
+            )  # fmt: skip
+        for change in spec.breaks:
+            if name in present:
+                findings.append(
+                    Finding(name, "definition_break", "info", pd.Timestamp(change.date), None, False,
+                            f"earlier values are multiplied by {change.factor:g} to today's unit")
+                )  # fmt: skip
+        if name not in present:
+            if not spec.optional:
+                findings.append(Finding(name, "missing", "error", None, None, False, "no observation is stored"))
+            continue
+        period = np.unique(present[name]["period"].to_numpy("datetime64[us]"))
+        findings += _gaps(spec, period)
+        age = np.datetime64(as_of, "D") - period[-1].astype("datetime64[D]")
+        alive = spec.died is None or np.datetime64(spec.died, "us") >= as_of
+        if alive and age > np.timedelta64(spec.stale_days, "D"):
+            findings.append(
+                Finding(name, "stale", "warning", pd.Timestamp(period[-1]), None, False,
+                        f"the newest period is {age.astype(int)} days old; at most {spec.stale_days} are usual")
+            )  # fmt: skip
+    return findings
+
+
+def in_current_unit(spec: SeriesSpec, period: TimeArray, value: FloatArray) -> FloatArray:
+    """Return values with the definition breaks of a series undone."""
+    value = value.copy()
+    for change in spec.breaks:
+        value[period < np.datetime64(change.date, "us")] *= change.factor
+    return value
+
+
+def jumps(value: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
+    """Separate single bad points from lasting changes of level, judging each point by earlier ones only.
+
+    A point further than `limit` from the last good one is a spike; when the next point confirms its level, that next
+    point marks a shift and the level is accepted.
+
+    Returns
+    -------
+    spike, shift : arrays of bool, shape (n,)
+    """
+    spike = np.zeros(len(value), dtype=bool)
+    shift = np.zeros(len(value), dtype=bool)
+    # Only points next to a large change need the sequential rule.
+    present = np.flatnonzero(np.isfinite(value))
+    if len(present) < 2 or np.abs(np.diff(value[present])).max() <= limit:
+        return spike, shift
+    good, suspect = value[present[0]], np.nan
+    for row in present[1:]:
+        if abs(value[row] - good) <= limit:
+            good, suspect = value[row], np.nan
+        elif abs(value[row] - suspect) <= limit:
+            shift[row] = True
+            good, suspect = value[row], np.nan
+        else:
+            spike[row] = True
+            suspect = value[row]
+    return spike, shift
+
+
+def _early(spec: SeriesSpec, period: TimeArray, known_at: TimeArray, timezone: str) -> BoolArray:
+    zone = spec.known.tz or timezone
+    local = pd.DatetimeIndex(known_at).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    day = local.to_numpy("datetime64[us]").astype("datetime64[D]")
+    return day < period.astype("datetime64[D]") - np.timedelta64(spec.early_release_days, "D")
+
+
+def _gaps(spec: SeriesSpec, period: TimeArray) -> list[Finding]:
+    days = np.diff(period).astype("timedelta64[D]").astype(np.int64)
+    if spec.shape == "dated" or spec.column == "forecast":
+        return []
+    limit = max(_GAP_DAYS[spec.frequency], spec.stale_days)
+    return [
+        Finding(
+            spec.name, "gap", "warning", pd.Timestamp(period[at + 1]), None, False,
+            f"{days[at]} days without a value since {np.datetime64(period[at], 'D')}",
+        )
+        for at in np.flatnonzero(days > limit)
+    ]  # fmt: skip

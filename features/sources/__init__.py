@@ -1,0 +1,1 @@
+"""Where observations come from: a folder of files, or the simulated market."""
