@@ -1,0 +1,168 @@
+"""From observations to everything the models see of one market."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from features.calendar import TradingCalendar, local_to_utc
+from features.contracts import Dataset, History, PairInfo, TimeArray
+from features.errors import DataContractError
+from features.market import MarketSpec
+from features.outcomes import outcome_frame
+from features.panel import build_panel, feature_infos
+from features.pointintime import align, epochs
+from features.snapshot import snapshot_ids
+from features.states import short_volatility, state_frame
+from features.store import histories
+
+_MARGIN = np.timedelta64(120, "D")
+"""Calendar days after the last decision that the session calendar must reach: the longest horizon and its holidays."""
+
+
+def market_calendar(market: MarketSpec, until: np.datetime64) -> TradingCalendar:
+    """Return the market's sessions from its first price to some weeks after `until`."""
+    return TradingCalendar.build(
+        market.schedule.calendar, np.datetime64(market.schedule.history_start), np.datetime64(until, "D") + _MARGIN
+    )
+
+
+def decision_times(market: MarketSpec, decisions: TimeArray) -> TimeArray:
+    """Return the UTC time of each decision day's decision."""
+    clock = market.schedule.decision_time
+    return local_to_utc(
+        decisions, pd.Timedelta(hours=clock.hour, minutes=clock.minute), market.schedule.timezone
+    )
+
+
+def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
+    """Return `day` if it is a decision day.
+
+    Raises
+    ------
+    DataContractError
+        If it is not, with the previous decision day, or if the history starts later.
+    """
+    calendar = market_calendar(market, day)
+    decisions = calendar.decisions()
+    day = np.datetime64(day, "us")
+    if day < decisions[0]:
+        raise DataContractError(
+            f"`as_of` {np.datetime64(day, 'D')} is before the history of market {market.name!r}, which starts "
+            f"{np.datetime64(decisions[0], 'D')}"
+        )
+    if day not in decisions:
+        raise DataContractError(
+            f"`as_of` must be a decision day, the last session of its week; {np.datetime64(day, 'D')} is none, "
+            f"the previous one is {np.datetime64(calendar.previous_decision(day), 'D')}"
+        )
+    return day
+
+
+def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datetime64) -> Dataset:
+    """Build panel, states and outcomes of every decision up to `last`.
+
+    Parameters
+    ----------
+    observations : pandas.DataFrame
+        `series, period, known_at, value`; rows known after the last decision are not used.
+    market : MarketSpec
+    last : datetime64[us]
+        The last decision day.
+
+    Returns
+    -------
+    Dataset
+        Information set of each cell: rows with known_at <= its decision; of each outcome: <= its maturity.
+
+    Raises
+    ------
+    DataContractError
+        If a segment has no prices.
+    """
+    calendar = market_calendar(market, last)
+    decisions = calendar.decisions()
+    position = np.flatnonzero(decisions <= last)
+    entries = calendar.entries(decisions)
+    entry_clock = decision_times(market, entries)
+    clock = pd.DataFrame(
+        {"decision_at": decision_times(market, decisions[position]), "entry_date": entries[position]},
+        index=pd.DatetimeIndex(decisions[position], name="decision_date"),
+    )
+    now = clock["decision_at"].to_numpy("datetime64[us]")[-1]
+    observations = observations[observations["known_at"].to_numpy("datetime64[us]") <= now]
+    series = histories(observations, market)
+    clock["snapshot_id"] = snapshot_ids(observations, clock["decision_at"].to_numpy("datetime64[us]"))
+    states, lines = {}, {}
+    for name, pair in market.pairs.items():
+        prices = [series.get(market.segments[segment].price) for segment in (pair.small, pair.large)]
+        if any(price is None or len(price) == 0 for price in prices):
+            raise DataContractError(
+                f"pair {name}: no prices known at {np.datetime64(last, 'D')} for "
+                f"{market.segments[pair.small].price} or {market.segments[pair.large].price}"
+            )
+        joined = align([price for price in prices if price is not None])
+        lines[name] = History(joined.period, joined.known_at, np.log(joined.value[:, :1]) - np.log(joined.value[:, 1:]))
+        states[name] = _states(lines[name], clock, entries)
+    values, known_at = build_panel(market, series, states, clock)
+    rows = pd.concat(states, names=["pair", "decision_date"])
+    outcomes = pd.concat(
+        {
+            name: outcome_frame(frame, lines[name], entries, np.searchsorted(decisions, frame.index), entry_clock)
+            for name, frame in states.items()
+        },
+        names=["pair"],
+    )
+    return Dataset(
+        market=market.name,
+        simulated=market.simulated,
+        pairs=tuple(PairInfo(name, pair.large, pair.small, pair.headline) for name, pair in market.pairs.items()),
+        features=feature_infos(market),
+        rows=rows,
+        values=values,
+        known_at=known_at,
+        outcomes=outcomes,
+        lines=lines,
+        sessions=calendar.sessions,
+    )
+
+
+def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFrame:
+    """States of one pair on the decisions at which a style is in force and the day's close is known."""
+    decisions = clock.index.to_numpy("datetime64[us]")
+    times = clock["decision_at"].to_numpy("datetime64[us]")
+    # Entry weeks of all calendar decisions; the first decisions of the calendar are those of `clock`.
+    entry = entries[: len(decisions)]
+    month = entry.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    frames = []
+    for index, period, value, length in epochs(line, times):
+        x, vol = value[:, 0], short_volatility(value[:, 0])
+        until = np.arange(index[-1] + 1)
+        row = np.searchsorted(period, decisions[until])
+        closed = (row < len(period)) & (period[np.minimum(row, len(period) - 1)] == decisions[until])
+        kept = until[closed]
+        frame = state_frame(x[row[closed]], vol[row[closed]], month[kept], _matured_weeks(period, x, entry, kept))
+        frame.index = kept
+        member = index[np.isin(index, kept)]
+        # A member whose own close was not known at its decision time has no row.
+        known = decisions[member] <= period[length[np.searchsorted(index, member)] - 1]
+        frames.append(frame.loc[member[known]])
+    if not frames:
+        raise DataContractError("no price of the pair is known at any decision")
+    states = pd.concat(frames)
+    states.index = pd.DatetimeIndex(decisions[states.index], name="decision_date")
+    states = states[states["style"] != 0]
+    states = states.join(clock)
+    counts = np.searchsorted(line.known_at, states["decision_at"].to_numpy("datetime64[us]"), side="right")
+    states["price_known_at"] = line.known_at[counts - 1]
+    return states
+
+
+def _matured_weeks(period: TimeArray, x: np.ndarray, entry: TimeArray, kept: np.ndarray) -> np.ndarray:
+    """Spread of the week entered two decisions ago, log units, on the rows `kept`."""
+    row = np.searchsorted(period, entry[kept])
+    found = (row < len(period)) & (period[np.minimum(row, len(period) - 1)] == entry[kept])
+    close = np.where(found, x[np.minimum(row, len(period) - 1)], np.nan)
+    matured = np.full(len(kept), np.nan)
+    matured[2:] = close[1:-1] - close[:-2]
+    return matured

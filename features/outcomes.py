@@ -1,0 +1,100 @@
+"""Outcomes: what a decision turned out to mean, each with the time it could first be known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import HORIZONS, STYLE_SMALL, BoolArray, FloatArray, History, IntArray, TimeArray
+from features.pointintime import epochs
+
+SWITCH_SIGMA = 1.0
+CRASH_SIGMA = 1.25
+
+
+def events(path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Read the three events off paths of the size spread at weekly entry points.
+
+    Parameters
+    ----------
+    path : array, shape (n, horizon)
+        Cumulative small-minus-large log return at the entry points t+1 to t+horizon, 0 at entry.
+    sigma : array, shape (n,)
+        Weekly sigma at the decision.
+    style : array of int, shape (n,)
+        Style in force at the decision: +1 small, -1 large.
+    horizon : int
+        Weeks.
+
+    Returns
+    -------
+    switch, large, crash : arrays of bool, shape (n,)
+        Ties count as not happened.
+    """
+    scale = sigma * np.sqrt(horizon)
+    lowest, highest = path.min(axis=1), path.max(axis=1)
+    adverse = np.where(style == STYLE_SMALL, -lowest, highest)
+    return adverse > SWITCH_SIGMA * scale, path[:, -1] < 0, -lowest > CRASH_SIGMA * scale
+
+
+def outcome_frame(
+    rows: pd.DataFrame, line: History, entries: TimeArray, first: IntArray, clock: TimeArray
+) -> pd.DataFrame:
+    """Resolve the outcomes of one pair's rows at both horizons.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame, indexed by decision_date
+        With `sigma` and `style`.
+    line : History
+        Every vintage of x_t on daily closes.
+    entries : array of datetime64[us], shape (w,)
+        Entry day of every week of the calendar.
+    first : array of int, shape (n,)
+        For each row the index of its own entry in `entries`.
+    clock : array of datetime64[us], shape (w,)
+        UTC time at which the close of each entry day is known.
+
+    Returns
+    -------
+    pandas.DataFrame, indexed by (decision_date, horizon_weeks)
+        `entry_date, exit_date, matured_at, spread_realised, y_switch, y_large, y_crash`; the last four are missing
+        where the calendar or the line ends before the exit.
+
+    Information set: each outcome uses the line as known when it matured, so a later correction does not change it.
+    """
+    frames = []
+    for horizon in HORIZONS:
+        exit_week = first + horizon
+        inside = exit_week < len(entries)
+        exit_index = np.minimum(exit_week, len(entries) - 1)
+        nat = np.datetime64("NaT")
+        exit_date = np.where(inside, entries[exit_index], nat)
+        matured_at = np.where(inside, clock[exit_index], nat)
+        path = np.full((len(rows), horizon), np.nan)
+        chosen = np.flatnonzero(inside)
+        for index, period, value, length in epochs(line, matured_at[chosen]):
+            member = chosen[index]
+            points = entries[first[member][:, None] + np.arange(horizon + 1)]
+            found = np.searchsorted(period, points)
+            # Only rows known when the outcome matured count; a missing close leaves the outcome missing.
+            valid = found < length[:, None]
+            valid &= period[np.minimum(found, len(period) - 1)] == points
+            closes = np.where(valid, value[np.minimum(found, len(period) - 1), 0], np.nan)
+            path[member] = closes[:, 1:] - closes[:, :1]
+        known = np.isfinite(path).all(axis=1)
+        switch, large, crash = events(path, rows["sigma"].to_numpy(), rows["style"].to_numpy(), horizon)
+        frame = pd.DataFrame(
+            {
+                "decision_date": rows.index,
+                "horizon_weeks": horizon,
+                "entry_date": entries[first],
+                "exit_date": exit_date,
+                "matured_at": matured_at,
+                "spread_realised": path[:, -1],
+            }
+        )
+        for name, happened in (("y_switch", switch), ("y_large", large), ("y_crash", crash)):
+            frame[name] = np.where(known, happened.astype(np.float64), np.nan)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).set_index(["decision_date", "horizon_weeks"]).sort_index()

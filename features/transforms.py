@@ -1,0 +1,295 @@
+"""The formula language of the catalogue: causal transforms over the rows of one vintage.
+
+A formula is a pipeline such as ``each: growth(1) | corr(60) | z(750, 250)`` over aligned inputs, a matrix with one
+column per input and one row per period. Every stage is causal: row i of the result depends on rows up to i only, which
+is what lets one evaluation serve all decision dates of an unrevised history. Units of a window are rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from features.contracts import FloatArray
+from features.errors import DefinitionError
+
+_STAGE = re.compile(r"^(each:\s*)?([a-z_]+)(?:\(([^()]*)\))?$")
+
+
+def _shifted(x: FloatArray, n: int) -> FloatArray:
+    out = np.full_like(x, np.nan)
+    if n < len(x):
+        out[n:] = x[: len(x) - n]
+    return out
+
+
+def _windows(x: FloatArray, n: int) -> FloatArray:
+    """Return trailing windows, shape (len, n), the first n - 1 rows missing."""
+    padded = np.concatenate([np.full(n - 1, np.nan), x])
+    return sliding_window_view(padded, n)
+
+
+def log(x: FloatArray) -> FloatArray:
+    """Natural logarithm; missing where x <= 0."""
+    return np.log(np.where(x > 0, x, np.nan))
+
+
+def change(x: FloatArray, n: float) -> FloatArray:
+    """Return x_t - x_{t-n}."""
+    return x - _shifted(x, int(n))
+
+
+def growth(x: FloatArray, n: float) -> FloatArray:
+    """Return ln x_t - ln x_{t-n}."""
+    return change(log(x), n)
+
+
+def lag(x: FloatArray, n: float) -> FloatArray:
+    """Return x_{t-n}."""
+    return _shifted(x, int(n))
+
+
+def neg(x: FloatArray) -> FloatArray:
+    """Return -x."""
+    return -x
+
+
+def mean(x: FloatArray, n: float) -> FloatArray:
+    """Mean of the last n rows."""
+    return _windows(x, int(n)).mean(axis=1)
+
+
+def total(x: FloatArray, n: float) -> FloatArray:
+    """Sum of the last n rows."""
+    return _windows(x, int(n)).sum(axis=1)
+
+
+def std(x: FloatArray, n: float) -> FloatArray:
+    """Sample standard deviation of the last n rows."""
+    return _windows(x, int(n)).std(axis=1, ddof=1)
+
+
+def gap(x: FloatArray, n: float) -> FloatArray:
+    """Return x minus the mean of its last n rows."""
+    return x - mean(x, n)
+
+
+def drawdown(x: FloatArray, n: float) -> FloatArray:
+    """Return x minus its maximum over the last n rows."""
+    return x - _windows(x, int(n)).max(axis=1)
+
+
+def clip(x: FloatArray, low: float, high: float) -> FloatArray:
+    """Limit x to [low, high]."""
+    return np.clip(x, low, high)
+
+
+def _partial(x: FloatArray, n: int, least: int) -> FloatArray:
+    """Trailing windows in which leading missing rows are allowed as long as `least` rows are present."""
+    windows = _windows(x, n)
+    enough = np.isfinite(windows).sum(axis=1) >= least
+    return np.where((enough & np.isfinite(x))[:, None], windows, np.nan)
+
+
+def z(x: FloatArray, n: float, least: float) -> FloatArray:
+    """Return (x - mean) / standard deviation over the last n rows, from `least` rows on."""
+    windows = _partial(x, int(n), int(least))
+    usable = np.isfinite(windows).any(axis=1)
+    out = np.full(len(x), np.nan)
+    centre = np.nanmean(windows[usable], axis=1)
+    spread = np.nanstd(windows[usable], axis=1, ddof=1)
+    out[usable] = (x[usable] - centre) / np.where(spread > 0, spread, np.nan)
+    return out
+
+
+def rank(x: FloatArray, n: float, least: float) -> FloatArray:
+    """Share of the last n rows that lie below x, ties counted half; in [0, 1]."""
+    windows = _partial(x, int(n), int(least))
+    below = (windows < x[:, None]).sum(axis=1) + 0.5 * (windows == x[:, None]).sum(axis=1)
+    counts = np.isfinite(windows).sum(axis=1)
+    return np.where(counts > 0, below / np.maximum(counts, 1), np.nan)
+
+
+def ema(x: FloatArray, halflife: float) -> FloatArray:
+    """Exponential mean with the given halflife in rows, weights normalised (adjusted)."""
+    decay = 0.5 ** (1.0 / halflife)
+    out = np.full(len(x), np.nan)
+    numerator = weight = 0.0
+    for row in np.flatnonzero(np.isfinite(x)):
+        numerator = numerator * decay + x[row]
+        weight = weight * decay + 1.0
+        out[row] = numerator / weight
+    return out
+
+
+def autocorr(x: FloatArray, n: float) -> FloatArray:
+    """First-order autocorrelation over the last n rows."""
+    return corr(np.column_stack([x, _shifted(x, 1)]), n)
+
+
+def diff(x: FloatArray) -> FloatArray:
+    """Return a - b."""
+    return x[:, 0] - x[:, 1]
+
+
+def ratio(x: FloatArray) -> FloatArray:
+    """Return a / b; missing where b is 0."""
+    return x[:, 0] / np.where(x[:, 1] != 0, x[:, 1], np.nan)
+
+
+def log_ratio(x: FloatArray) -> FloatArray:
+    """Return ln a - ln b."""
+    return log(x[:, 0]) - log(x[:, 1])
+
+
+def share(x: FloatArray) -> FloatArray:
+    """Return a / (a + b)."""
+    whole = x[:, 0] + x[:, 1]
+    return x[:, 0] / np.where(whole != 0, whole, np.nan)
+
+
+def sum_(x: FloatArray) -> FloatArray:
+    """Sum of the inputs."""
+    return x.sum(axis=1)
+
+
+def average(x: FloatArray) -> FloatArray:
+    """Mean of the inputs."""
+    return x.mean(axis=1)
+
+
+def corr(x: FloatArray, n: float) -> FloatArray:
+    """Correlation of the first two inputs over the last n rows."""
+    return mean_corr(x[:, :2], n)
+
+
+def mean_corr(x: FloatArray, n: float) -> FloatArray:
+    """Average pairwise correlation of the inputs over the last n rows."""
+    n = int(n)
+    k = x.shape[1]
+    scaled = np.stack([_windows(x[:, column], n) for column in range(k)], axis=1)
+    scaled = scaled - scaled.mean(axis=2, keepdims=True)
+    norm = np.sqrt((scaled**2).sum(axis=2, keepdims=True))
+    scaled = scaled / np.where(norm > 0, norm, np.nan)
+    # The sum of all pairwise correlations is the squared length of the sum of the unit vectors, less k.
+    return ((scaled.sum(axis=1) ** 2).sum(axis=1) - k) / (k * (k - 1))
+
+
+def residual(x: FloatArray, n: float, least: float) -> FloatArray:
+    """Last residual of the regression of the first input on a constant and the second over the last n rows."""
+    n, least = int(n), int(least)
+    y, u = x[:, 0], x[:, 1]
+    both = np.isfinite(y) & np.isfinite(u)
+    y_windows = _partial(np.where(both, y, np.nan), n, least)
+    u_windows = _partial(np.where(both, u, np.nan), n, least)
+    usable = np.isfinite(y_windows).any(axis=1)
+    out = np.full(len(x), np.nan)
+    y_used, u_used = y_windows[usable], u_windows[usable]
+    y_mean, u_mean = np.nanmean(y_used, axis=1), np.nanmean(u_used, axis=1)
+    du = u_used - u_mean[:, None]
+    variance = np.nansum(du**2, axis=1)
+    slope = np.nansum(du * (y_used - y_mean[:, None]), axis=1) / np.where(variance > 0, variance, np.nan)
+    out[usable] = y[usable] - y_mean - slope * (u[usable] - u_mean)
+    return out
+
+
+_JOIN: dict[str, tuple[Callable[..., FloatArray], int]] = {
+    "diff": (diff, 0),
+    "ratio": (ratio, 0),
+    "log_ratio": (log_ratio, 0),
+    "share": (share, 0),
+    "sum": (sum_, 0),
+    "average": (average, 0),
+    "corr": (corr, 1),
+    "mean_corr": (mean_corr, 1),
+    "residual": (residual, 2),
+}
+_UNARY: dict[str, tuple[Callable[..., FloatArray], int]] = {
+    "log": (log, 0),
+    "neg": (neg, 0),
+    "change": (change, 1),
+    "growth": (growth, 1),
+    "lag": (lag, 1),
+    "mean": (mean, 1),
+    "total": (total, 1),
+    "std": (std, 1),
+    "gap": (gap, 1),
+    "drawdown": (drawdown, 1),
+    "autocorr": (autocorr, 1),
+    "ema": (ema, 1),
+    "clip": (clip, 2),
+    "z": (z, 2),
+    "rank": (rank, 2),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a formula."""
+
+    name: str
+    arguments: tuple[float, ...]
+    each: bool
+
+
+@lru_cache(maxsize=1024)
+def parse_formula(formula: str, inputs: int) -> tuple[Stage, ...]:
+    """Parse and check a formula for a number of inputs.
+
+    Raises
+    ------
+    DefinitionError
+        If a stage is unknown, has the wrong number of arguments, or the formula does not end in one column.
+    """
+    stages = []
+    width = inputs
+    for text in formula.split("|"):
+        match = _STAGE.match(text.strip())
+        if match is None:
+            raise DefinitionError(f"formula {formula!r}: cannot read the stage {text.strip()!r}")
+        each, name, raw = bool(match[1]), match[2], match[3]
+        try:
+            arguments = tuple(float(part) for part in raw.split(",")) if raw else ()
+        except ValueError as error:
+            raise DefinitionError(f"formula {formula!r}: arguments of {name} must be numbers; got {raw!r}") from error
+        table = _JOIN if width > 1 and not each else _UNARY
+        if name not in table:
+            kind = "joins several inputs" if table is _JOIN else "takes one input"
+            raise DefinitionError(f"formula {formula!r}: {name!r} is no stage that {kind}; known: {', '.join(table)}")
+        if len(arguments) != table[name][1]:
+            raise DefinitionError(
+                f"formula {formula!r}: {name} takes {table[name][1]} argument(s); got {len(arguments)}"
+            )
+        width = width if each else 1
+        stages.append(Stage(name, arguments, each))
+    if width != 1:
+        raise DefinitionError(f"formula {formula!r}: {inputs} inputs are never joined")
+    return tuple(stages)
+
+
+def evaluate(stages: tuple[Stage, ...], x: FloatArray) -> FloatArray:
+    """Apply a formula to aligned inputs.
+
+    Parameters
+    ----------
+    stages : tuple of Stage
+    x : array, shape (n, k)
+        One column per input, rows ascending in time.
+
+    Returns
+    -------
+    array, shape (n,)
+        Missing until a window is full. Information set: row i uses rows up to i.
+    """
+    for stage in stages:
+        if stage.each or x.shape[1] == 1:
+            function = _UNARY[stage.name][0]
+            x = np.column_stack([function(x[:, column], *stage.arguments) for column in range(x.shape[1])])
+        else:
+            x = _JOIN[stage.name][0](x, *stage.arguments)[:, None]
+    return x[:, 0]
