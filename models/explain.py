@@ -1,0 +1,93 @@
+"""Why a probability is what it is: contributions in log-odds that add up to the published number.
+
+Linear parts are exact; tree parts are LightGBM's own TreeSHAP values (Lundberg et al. 2020). A composite column's
+contribution is handed down to its features: the linear part exactly, the tree part in proportion to each member's size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from features.contracts import EVENTS, Dataset, Event, FloatArray
+from models.bundle import Bundle
+from models.design import STYLE_FEATURE
+from models.predict import HeadScores, head_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Contributions of one head at some rows.
+
+    Parameters
+    ----------
+    base, published : array, shape (n,)
+        Log-odds of the climatology and of the published probability.
+    names, families : tuple of str, length m
+        Features and their families; then the pseudo features ``intercept``, ``calibration`` and ``coherence``.
+    contributions : array, shape (n, m)
+        Log-odds; base + sum over m = published.
+    """
+
+    base: FloatArray
+    published: FloatArray
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    contributions: FloatArray
+
+
+def explain(
+    bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame, horizon: int
+) -> dict[Event, Explanation]:
+    """Explain every event at one horizon; arguments as `models.predict.head_scores`."""
+    scores = head_scores(bundle, dataset, rows, base, horizon)
+    return {event: _explain(bundle, scores[event], event, horizon) for event in EVENTS}
+
+
+def probability_points(base: FloatArray, published: FloatArray, contributions: FloatArray) -> FloatArray:
+    """Turn log-odds contributions into probability points: (p - p0) c / (L - L0), in the limit p0 (1 - p0) c."""
+    move = published - base
+    p0, p = expit(base), expit(published)
+    small = np.abs(move) < 1e-9
+    rate = np.where(small, p0 * (1 - p0), (p - p0) / np.where(small, 1.0, move))
+    return contributions * rate[:, None]
+
+
+def _explain(bundle: Bundle, score: HeadScores, event: Event, horizon: int) -> Explanation:
+    head = bundle.heads[event, horizon]
+    design = score.design
+    layout = design.layout
+    family_of = {info.name: info.family for info in bundle.features}
+    column_of = np.array([member.column for member in layout.members])
+    shap = np.mean(
+        [booster.predict(design.columns, pred_contrib=True, num_threads=1) for booster in head.boosters], axis=0
+    )
+    trees = head.slope * head.pool * shap
+    size = np.abs(design.parts)
+    total = size @ np.eye(len(layout.columns))[column_of]
+    share = np.where(total[:, column_of] > 0, size / np.where(total > 0, total, 1.0)[:, column_of], 0.0)
+    # Members that are all zero (every live member sits at its mean) share their column's contribution equally.
+    members = np.bincount(column_of, minlength=len(layout.columns))
+    share = np.where(total[:, column_of] > 0, share, 1.0 / members[column_of])
+    coef = np.append(head.linear.coef, np.zeros(len(layout.columns) - layout.signed))
+    part = head.slope * design.parts * coef[column_of] + trees[:, :-1][:, column_of] * share
+    names: list[str] = []
+    for member in layout.members:
+        if member.feature not in names:
+            names.append(member.feature)
+    summed = np.zeros((len(part), len(names)))
+    for place, member in enumerate(layout.members):
+        summed[:, names.index(member.feature)] += part[:, place]
+    intercept = head.slope * head.linear.intercept + trees[:, -1]
+    pseudo = np.column_stack([intercept, np.full(len(part), head.shift), score.published - score.calibrated])
+    families = [family_of.get(name, "style" if name == STYLE_FEATURE else "") for name in names]
+    return Explanation(
+        base=score.base,
+        published=score.published,
+        names=(*names, "intercept", "calibration", "coherence"),
+        families=(*families, "intercept", "calibration", "coherence"),
+        contributions=np.column_stack([summed, pseudo]),
+    )

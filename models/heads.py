@@ -1,0 +1,172 @@
+"""One head: a ridge logit on the design, shrunk trees on top of it, and their calibration.
+
+Log-odds of an event are base + shift + slope * (linear + pool * trees), where base is the climatology's log-odds. All
+parts are linear in log-odds, so contributions add up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import lightgbm as lgb
+import numpy as np
+
+from features.contracts import Event, FloatArray, TimeArray
+from models.design import Design, training_weights
+from models.linear import RidgeLogit, fit_ridge_logit
+from models.settings import HeadSettings, TreeSettings
+
+_HELD = 1e12
+"""A penalty that holds the intercept at zero: the level is the climatology's business, not the head's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A fitted head.
+
+    Parameters
+    ----------
+    event : Event
+    horizon : int
+        Weeks.
+    linear : RidgeLogit
+    boosters : tuple of lightgbm.Booster
+        One per seed; their raw scores are averaged.
+    pool, slope, shift : float
+        Weight of the trees, and the calibration of the deviation from the base.
+    """
+
+    event: Event
+    horizon: int
+    linear: RidgeLogit
+    boosters: tuple[lgb.Booster, ...]
+    pool: float = 0.5
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def deviation(self, linear: FloatArray, trees: FloatArray) -> FloatArray:
+        """Return the calibrated deviation from the base's log-odds."""
+        return self.shift + self.slope * (linear + self.pool * trees)
+
+
+@dataclass(frozen=True, eq=False)
+class RawScores:
+    """Uncalibrated parts of a head's log-odds at some rows; `trees_error` is the standard error over seeds."""
+
+    linear: FloatArray
+    linear_error: FloatArray
+    trees: FloatArray
+    trees_error: FloatArray
+
+
+def linear_columns(design: Design) -> FloatArray:
+    """Columns of the linear part: those with a declared orientation; an absent one says nothing."""
+    return np.nan_to_num(design.columns[:, : design.layout.signed], nan=0.0)
+
+
+def fit_head(
+    design: Design, y: FloatArray, base: FloatArray, dates: TimeArray, horizon: int, cut: np.datetime64, settings: HeadSettings
+) -> Head:
+    """Fit linear part and trees on matured rows; calibration is left at its start.
+
+    Parameters
+    ----------
+    design : Design
+        Rows whose outcome matured before the cut.
+    y, base : array, shape (n,)
+        Outcome and the climatology's log-odds.
+    dates : array of datetime64[us], shape (n,)
+        Decision dates; also the clusters.
+    horizon : int
+    cut : datetime64[us]
+    settings : HeadSettings
+    """
+    weight = training_weights(dates, horizon, cut, settings.halflife_years)
+    columns = linear_columns(design)
+    linear = fit_ridge_logit(
+        columns, y, base, weight, settings.ridge_penalty,
+        intercept_penalty=_HELD, cluster=dates.astype(np.float64),
+    )  # fmt: skip
+    offset = base + linear.decision_function(columns)
+    return Head(design.layout.event, horizon, linear, _fit_trees(design, y, offset, weight, settings.trees))
+
+
+def _fit_trees(
+    design: Design, y: FloatArray, offset: FloatArray, weight: FloatArray, settings: TreeSettings
+) -> tuple[lgb.Booster, ...]:
+    data = lgb.Dataset(
+        design.columns, y, weight=weight, init_score=offset, free_raw_data=False,
+        feature_name=list(design.layout.columns), params={"max_bin": settings.max_bin, "verbose": -1},
+    )  # fmt: skip
+    parameters = {
+        "objective": "cross_entropy",
+        "boost_from_average": False,
+        "num_leaves": settings.num_leaves,
+        "max_depth": settings.max_depth,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": settings.min_data_in_leaf,
+        "feature_fraction": settings.feature_fraction,
+        "bagging_fraction": settings.bagging_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": settings.lambda_l2,
+        "path_smooth": settings.path_smooth,
+        "max_bin": settings.max_bin,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbose": -1,
+    }
+    return tuple(
+        lgb.train({**parameters, "seed": seed}, data, num_boost_round=settings.rounds) for seed in range(settings.seeds)
+    )
+
+
+def raw_scores(head: Head, design: Design) -> RawScores:
+    """Return the parts of the head's log-odds at the rows of a design."""
+    columns = linear_columns(design)
+    trees = np.array([booster.predict(design.columns, raw_score=True, num_threads=1) for booster in head.boosters])
+    error = trees.std(axis=0, ddof=1) / np.sqrt(len(trees)) if len(trees) > 1 else np.zeros(len(columns))
+    return RawScores(head.linear.decision_function(columns), head.linear.standard_error(columns), trees.mean(axis=0), error)
+
+
+def calibrate(
+    head: Head,
+    scores: tuple[FloatArray, FloatArray],
+    y: FloatArray,
+    base: FloatArray,
+    dates: TimeArray,
+    cut: np.datetime64,
+    settings: HeadSettings,
+) -> Head:
+    """Learn pool weight and ridge-Platt from matured out-of-sample scores of earlier bundles.
+
+    Parameters
+    ----------
+    head : Head
+    scores : pair of arrays, shape (n,)
+        Linear and tree parts as earlier bundles predicted them out of sample.
+    y, base : array, shape (n,)
+        Outcomes matured before the cut and base log-odds.
+    dates : array of datetime64[us], shape (n,)
+    cut : datetime64[us]
+    settings : HeadSettings
+
+    Returns
+    -------
+    Head
+        Unchanged while there are fewer than `settings.calibration_dates` dates.
+    """
+    if len(np.unique(dates)) < settings.calibration_dates:
+        return head
+    linear, trees = scores
+    weight = training_weights(dates, head.horizon, cut, settings.halflife_years)
+    scale = max(float(trees.std()), 1e-9)
+    half = base + linear + 0.5 * trees
+    pool = fit_ridge_logit((trees / scale)[:, None], y, half, weight, settings.pool_penalty, intercept_penalty=_HELD)
+    share = float(np.clip(0.5 + pool.coef[0] / scale, 0.0, 1.0))
+    deviation = linear + share * trees
+    scale = max(float(deviation.std()), 1e-9)
+    platt = fit_ridge_logit(
+        (deviation / scale)[:, None], y, base + deviation, weight, settings.platt_slope_penalty, intercept_penalty=_HELD
+    )  # fmt: skip
+    return replace(head, pool=share, slope=max(1.0 + float(platt.coef[0]) / scale, 0.0))

@@ -1,0 +1,51 @@
+"""Settings of the heads: one frozen object whose hash goes into every bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+from models.tail import TailSettings
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """LightGBM on top of the linear part: tiny, heavily shrunk trees."""
+
+    rounds: int = 60
+    seeds: int = 20
+    num_leaves: int = 4
+    max_depth: int = 2
+    learning_rate: float = 0.02
+    min_data_in_leaf: int = 60
+    feature_fraction: float = 0.4
+    bagging_fraction: float = 0.7
+    lambda_l2: float = 20.0
+    path_smooth: float = 20.0
+    max_bin: int = 31
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Everything that decides what a head learns from given data.
+
+    Penalties are in units of independent weeks: rows are weighted by uniqueness (1 / horizon, shared between the pairs
+    of a date) and by an exponential decay.
+    """
+
+    ridge_penalty: float = 60.0
+    halflife_years: float = 8.0
+    winsor: float = 3.0
+    pool_penalty: float = 20.0
+    platt_slope_penalty: float = 20.0
+    calibration_dates: int = 208
+    band: float = 1.2815515655446004
+    """Normal quantile of the 80% band."""
+    trees: TreeSettings = field(default_factory=TreeSettings)
+    tail: TailSettings = field(default_factory=TailSettings)
+
+    @property
+    def config_hash(self) -> str:
+        """Digest of the settings."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""Walk-forward: every past week forecast by the bundle that was in force then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from features.contracts import Dataset
+from models.bundle import Bundle
+from models.climatology import climatology
+from models.predict import predict
+from training.fit import Plan, bundle_chain, forecast_rows, refit_cuts
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForward:
+    """Forecasts of every week from the first decision on, and the bundles that made them."""
+
+    forecasts: pd.DataFrame
+    bundles: tuple[Bundle, ...]
+
+
+def walk_forward(
+    dataset: Dataset,
+    plan: Plan,
+    root: Path | None = None,
+    *,
+    jobs: int = 2,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> WalkForward:
+    """Refit on the fixed schedule and forecast each week with the newest bundle whose cut is not later.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    plan : Plan
+    root : Path, optional
+        Folder of finished bundles; an interrupted run resumes from it.
+    jobs : int
+        Processes.
+    progress : callable
+        Told (stage, done, total).
+
+    Returns
+    -------
+    WalkForward
+        The last bundle is the final model.
+
+    Information set: of each forecast, what was known at its decision; of its bundle, what matured before the cut.
+    """
+    cuts = refit_cuts(dataset, plan)
+    done = 0
+
+    def fitted(_: str) -> None:
+        nonlocal done
+        done += 1
+        progress("train", done, len(cuts))
+
+    bundles = bundle_chain(dataset, plan, cuts, root, jobs=jobs, progress=fitted)
+    base = climatology(dataset)
+    stops = [*cuts[1:], None]
+    blocks = [
+        (bundle, forecast_rows(dataset, plan, cut, stop))
+        for bundle, cut, stop in zip(bundles, cuts, stops, strict=True)
+    ]
+    blocks = [(bundle, rows) for bundle, rows in blocks if len(rows)]
+    workers = Parallel(n_jobs=jobs, return_as="generator")
+    frames = []
+    for frame in workers(delayed(predict)(bundle, dataset, rows, base) for bundle, rows in blocks):
+        frames.append(frame)
+        progress("forecast", len(frames), len(blocks))
+    return WalkForward(pd.concat(frames, ignore_index=True), tuple(bundles))
+
+
+def last_cut(dataset: Dataset, plan: Plan, day: np.datetime64) -> np.datetime64:
+    """Return the newest cut of the schedule that is not later than `day`."""
+    cuts = refit_cuts(dataset, plan)
+    newest: np.datetime64 = cuts[cuts <= day][-1]
+    return newest
