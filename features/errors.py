@@ -5,9 +5,10 @@ Exit codes of the command line: 0 ok, 1 unexpected, 2 data or usage, 3 leak, 4 c
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class CapshiftError(Exception):

@@ -145,7 +145,10 @@ class FeatureSpec(_Frozen):
 
 
 class Schedule(_Frozen):
-    """Decision clock and refit schedule."""
+    """Decision clock and refit schedule.
+
+    Tables and plots stop at `scored_until`, so that nobody tunes on the years after it; forecasts run to the end.
+    """
 
     calendar: str
     timezone: str
@@ -154,6 +157,7 @@ class Schedule(_Frozen):
     first_decision: date
     refit_weeks: int = 26
     min_weeks: int = 104
+    scored_until: date | None = None
 
 
 class VintageFiles(_Frozen):

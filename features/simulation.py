@@ -34,7 +34,7 @@ _HALFLIFE_WEEKS = np.array([20.0, 18.0, 20.0, 16.0, 14.0, 14.0])
 _KEEP = 0.5 ** (1.0 / (5.0 * _HALFLIFE_WEEKS))
 _PULL = np.array([-0.45, -0.45, 0.45, -0.35, -0.35, -0.35])
 """Weight of each driver in the drift of the size factor."""
-_STRAIN = np.array([0.0, 0.0, 0.0, 0.80, 0.65, 0.65])
+_STRAIN = np.array([0.0, 0.0, 0.0, 0.65, 0.55, 0.55])
 """Weight of each driver in the log hazard of an unwinding."""
 _ACTS = np.stack([_PULL, _STRAIN])
 _ADAPT = 1.0 - 0.5 ** (1.0 / 18.0)
@@ -43,17 +43,17 @@ _CROWDING = DRIVERS.index("crowding")
 SIZE_VOL = 0.0075
 """Long-run daily volatility of the size factor, log units."""
 MARKET_VOL = 0.0140
-LOADINGS: Mapping[str, float] = {"s300": 0.0, "s500": 0.60, "s1000": 0.85, "s2000": 1.0, "micro": 1.1}
+LOADINGS: Mapping[str, float] = {"s300": 0.0, "s500": 0.55, "s1000": 0.75, "s2000": 0.85, "micro": 1.0}
 """Loading of each segment on the size factor."""
-OWN_NOISE = 0.80
+OWN_NOISE = 1.0
 """Own volatility of a segment as a share of its loading times `SIZE_VOL`."""
-_DRIFT = 0.085
+_DRIFT = 0.107
 """Daily drift of the size factor in units of `SIZE_VOL` for a pull of one."""
 _PREMIUM = 0.035
-_HAZARD = 1.0 / 420.0
-_ALPHA, _BETA, _DEGREES = 0.035, 0.935, 6.0
+_HAZARD = 1.0 / 380.0
+_ALPHA, _BETA, _DEGREES = 0.02, 0.955, 8.0
 _CROWDED, _LARGE_LED = 1.0, -0.6
-_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -0.80, 1.2, 1.0 / 6.0, 0.12
+_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -0.70, 1.0, 1.0 / 5.0, 0.12
 
 
 @dataclass(frozen=True, eq=False)

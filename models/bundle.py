@@ -21,6 +21,7 @@ from features.errors import BundleError
 from models.design import Scaler
 from models.heads import Head
 from models.linear import RidgeLogit
+from models.schedule import day_text
 from models.settings import HeadSettings, TreeSettings
 from models.tail import TailParams, TailSettings
 
@@ -93,7 +94,7 @@ class Bundle:
         checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
         for name, text in files.items():
             (work / name).write_text(text, encoding="utf-8")
-        manifest = {"format": _FORMAT, "cut": str(np.datetime64(self.cut, "D")), "files": checksums}
+        manifest = {"format": _FORMAT, "cut": day_text(self.cut), "files": checksums}
         (work / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=1), encoding="utf-8")
         work.chmod(0o755)
         if folder.exists():
@@ -105,7 +106,7 @@ class Bundle:
         return {
             "market": self.market,
             "simulated": self.simulated,
-            "cut": str(np.datetime64(self.cut, "D")),
+            "cut": day_text(self.cut),
             "snapshot_id": self.snapshot_id,
             "config_hash": self.config_hash,
             "code_version": self.code_version,

@@ -26,6 +26,7 @@ from models.bundle import Bundle
 from models.coherence import probabilities, project
 from models.design import Design, build_design, build_layout
 from models.heads import RawScores, raw_scores
+from models.schedule import day_text
 from models.tail import tail_forecast
 
 _STRESS_SHARE = 0.15
@@ -69,7 +70,7 @@ def head_scores(
     dates = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
     if len(dates) and dates.min() < bundle.cut:
         raise LookAheadError(
-            f"bundle of cut {np.datetime64(bundle.cut, 'D')} must not forecast {np.datetime64(dates.min(), 'D')}; "
+            f"bundle of cut {day_text(bundle.cut)} must not forecast {day_text(dates.min())}; "
             "use a bundle whose cut is not later"
         )
     if bundle.features != dataset.features:
@@ -181,7 +182,7 @@ def _tails(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Mappin
             between = (dataset.sessions > outcome["entry_date"]) & (dataset.sessions <= outcome["exit_date"])
             steps[horizon] = int(between.sum())
         gap = int(((dataset.sessions > day) & (dataset.sessions <= outcome["entry_date"])).sum())
-        key = zlib.crc32(f"{pair}|{np.datetime64(day, 'D')}".encode())
+        key = zlib.crc32(f"{pair}|{day_text(day)}".encode())
         tail = tail_forecast(params, dates[inside], line[inside, 0], gap, steps, key)
         result.append({horizon: vars(row) for horizon, row in tail.items()})
     return result

@@ -18,56 +18,10 @@ from models.climatology import climatology
 from models.design import Scaler, build_design, build_layout
 from models.heads import Head, calibrate, fit_head
 from models.predict import head_scores
-from models.settings import HeadSettings
+from models.schedule import Plan, bundle_folder, day_text, forecast_rows
 from models.tail import fit_tail
 
 _RECENT_WEEKS = 52
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to train: settings, schedule and the identity that goes into every bundle.
-
-    `first_decision` is the first decision that is forecast; refits follow every `refit_weeks` weeks; a pair enters
-    `min_weeks` weeks after its first features.
-    """
-
-    settings: HeadSettings
-    first_decision: np.datetime64
-    refit_weeks: int
-    min_weeks: int
-    config_hash: str
-    code_version: str
-
-
-def refit_cuts(dataset: Dataset, plan: Plan) -> TimeArray:
-    """Return the refit schedule: the first decision and every `refit_weeks` weeks after it, up to the last row.
-
-    Raises
-    ------
-    DataContractError
-        If no row lies on or after the first decision.
-    """
-    weeks = np.unique(dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]"))
-    first = np.searchsorted(weeks, plan.first_decision)
-    if first == len(weeks):
-        raise DataContractError(
-            f"market {dataset.market!r}: the data end before the first decision {np.datetime64(plan.first_decision, 'D')}"
-        )
-    return weeks[first :: plan.refit_weeks]
-
-
-def forecast_rows(dataset: Dataset, plan: Plan, start: np.datetime64, stop: np.datetime64 | None) -> pd.MultiIndex:
-    """Return the rows with start <= decision_date < stop of pairs that have been observed for `min_weeks` weeks."""
-    index = dataset.rows.index
-    dates = index.get_level_values("decision_date").to_numpy("datetime64[us]")
-    age = dataset.rows.groupby(level="pair").cumcount().to_numpy()
-    chosen = (dates >= start) & (age >= plan.min_weeks) & (dates >= plan.first_decision)
-    if stop is not None:
-        chosen &= dates < stop
-    rows = index[chosen]
-    assert isinstance(rows, pd.MultiIndex)  # noqa: S101
-    return rows
 
 
 def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -> Bundle:
@@ -83,7 +37,7 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
     dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
     here = dataset.rows[dates == cut]
     if here.empty:
-        raise DataContractError(f"`cut` must be a decision day of market {dataset.market!r}; got {np.datetime64(cut, 'D')}")
+        raise DataContractError(f"`cut` must be a decision day of market {dataset.market!r}; got {day_text(cut)}")
     cut_at = here["decision_at"].iloc[0].to_datetime64()
     before = dataset.values[dates < cut]
     scaler = Scaler.fit(before, plan.settings.winsor)
@@ -93,7 +47,7 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
             rows, y, offset = matured_rows(dataset, base, event, horizon, cut_at)
             if len(rows) < _RECENT_WEEKS:
                 raise DataContractError(
-                    f"market {dataset.market!r}: only {len(rows)} outcomes had matured by {np.datetime64(cut, 'D')}"
+                    f"market {dataset.market!r}: only {len(rows)} outcomes had matured by {day_text(cut)}"
                 )
             design = build_design(
                 build_layout(event, dataset.features),
@@ -237,13 +191,8 @@ def bundle_chain(
         if stop is not None:
             history.add(bundle, dataset, forecast_rows(dataset, plan, cut, stop), base)
         chain.append(bundle)
-        progress(str(np.datetime64(cut, "D")))
+        progress(day_text(cut))
     return chain
-
-
-def bundle_folder(root: Path, cut: np.datetime64, snapshot_id: str) -> Path:
-    """Return where the bundle of a cut lives."""
-    return root / f"{np.datetime64(cut, 'D')}-{snapshot_id}"
 
 
 def _load(folder: Path) -> Bundle | None:

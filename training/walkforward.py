@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
@@ -14,7 +13,8 @@ from features.contracts import Dataset
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.predict import predict
-from training.fit import Plan, bundle_chain, forecast_rows, refit_cuts
+from models.schedule import Plan, forecast_rows, refit_cuts
+from training.fit import bundle_chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +75,3 @@ def walk_forward(
         frames.append(frame)
         progress("forecast", len(frames), len(blocks))
     return WalkForward(pd.concat(frames, ignore_index=True), tuple(bundles))
-
-
-def last_cut(dataset: Dataset, plan: Plan, day: np.datetime64) -> np.datetime64:
-    """Return the newest cut of the schedule that is not later than `day`."""
-    cuts = refit_cuts(dataset, plan)
-    newest: np.datetime64 = cuts[cuts <= day][-1]
-    return newest

@@ -77,10 +77,10 @@ class Measure:
 
 _Q = 0.93
 MEASURES: Mapping[str, Measure] = {
-    "pmi": Measure("recovery", _Q, 50.5, 1.4, revision=0.25, jitter=0.15),
-    "industrial_yoy": Measure("recovery", _Q, 9.0, 2.5, revision=0.35, jitter=0.15),
-    "m1_yoy": Measure("recovery", _Q, 12.0, 4.0, jitter=0.10),
-    "m2_yoy": Measure(None, 0.0, 13.0, 1.2),
+    "pmi": Measure("recovery", 0.97, 50.5, 1.4, revision=0.20, jitter=0.10),
+    "industrial_yoy": Measure("recovery", 0.97, 9.0, 2.5, revision=0.30, jitter=0.10),
+    "m1_yoy": Measure("recovery", 0.97, 12.0, 4.5, jitter=0.10),
+    "m2_yoy": Measure(None, 0.0, 13.0, 0.9),
     "exports_yoy": Measure(None, 0.0, 10.0, 9.0, jitter=0.40),
     "ppi_yoy": Measure(None, 0.0, 1.0, 3.0, halflife=16.0),
     "cpi_yoy": Measure(None, 0.0, 2.5, 1.2, halflife=16.0),

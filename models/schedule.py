@@ -1,0 +1,95 @@
+"""The fixed schedule of refits, and which rows each bundle forecasts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import Dataset, TimeArray
+from features.errors import DataContractError
+from models.settings import HeadSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train: settings, schedule and the identity that goes into every bundle.
+
+    `first_decision` is the first decision that is forecast; refits follow every `refit_weeks` weeks; a pair enters
+    `min_weeks` weeks after its first features.
+    """
+
+    settings: HeadSettings
+    first_decision: np.datetime64
+    refit_weeks: int
+    min_weeks: int
+    market_hash: str
+    code_version: str
+
+    @property
+    def config_hash(self) -> str:
+        """Digest of the market definition and the settings."""
+        return hashlib.sha256(f"{self.market_hash}/{self.settings.config_hash}".encode()).hexdigest()[:16]
+
+
+def refit_cuts(dataset: Dataset, plan: Plan) -> TimeArray:
+    """Return the refit schedule: the first decision and every `refit_weeks` weeks after it, up to the last row.
+
+    Raises
+    ------
+    DataContractError
+        If no row lies on or after the first decision.
+    """
+    weeks = np.unique(dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]"))
+    first = np.searchsorted(weeks, plan.first_decision)
+    if first == len(weeks):
+        raise DataContractError(
+            f"market {dataset.market!r}: the data end before the first decision, {day_text(plan.first_decision)}"
+        )
+    return weeks[first :: plan.refit_weeks]
+
+
+def last_cut(dataset: Dataset, plan: Plan, day: np.datetime64) -> np.datetime64:
+    """Return the newest cut of the schedule that is not later than `day`.
+
+    Raises
+    ------
+    DataContractError
+        If `day` lies before the first decision.
+    """
+    cuts = refit_cuts(dataset, plan)
+    if day < cuts[0]:
+        raise DataContractError(
+            f"`as_of` {day_text(day)} is before the first decision of market {dataset.market!r}, {day_text(cuts[0])}"
+        )
+    newest: np.datetime64 = cuts[cuts <= day][-1]
+    return newest
+
+
+def forecast_rows(dataset: Dataset, plan: Plan, start: np.datetime64, stop: np.datetime64 | None) -> pd.MultiIndex:
+    """Return the rows with start <= decision_date < stop of pairs that have been observed for `min_weeks` weeks."""
+    index = dataset.rows.index
+    dates = index.get_level_values("decision_date").to_numpy("datetime64[us]")
+    age = dataset.rows.groupby(level="pair").cumcount().to_numpy()
+    chosen = (dates >= start) & (age >= plan.min_weeks) & (dates >= plan.first_decision)
+    if stop is not None:
+        chosen &= dates < stop
+    return pd.MultiIndex.from_tuples(list(index[chosen]), names=index.names)
+
+
+def bundle_root(artifacts: Path, market: str, plan: Plan) -> Path:
+    """Return the folder of a configuration's bundles."""
+    return artifacts / "bundles" / market / plan.config_hash
+
+
+def bundle_folder(root: Path, cut: np.datetime64, snapshot_id: str) -> Path:
+    """Return where the bundle of a cut, trained on a snapshot, lives."""
+    return root / f"{day_text(cut)}-{snapshot_id}"
+
+
+def day_text(time: np.datetime64) -> str:
+    """Return a date as YYYY-MM-DD."""
+    return str(time.astype("datetime64[D]"))

@@ -1,0 +1,449 @@
+"""The command line. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import click
+import typer
+
+from features.errors import CapshiftError, DataContractError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from features.market import MarketSpec
+    from features.store import Store
+
+app = typer.Typer(
+    name="capshift",
+    help="How likely the size style in force is to break, how bad that would be, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 ok, 1 unexpected, 2 data or usage, 3 leak, 4 contract, 5 abstained, 6 locked. "
+    "Precedence of options: flag, CAPSHIFT_* environment, capshift.toml, default.",
+)
+
+Market = Annotated[str, typer.Option(envvar="CAPSHIFT_MARKET", help="Built-in market or path of a definition (.toml).")]
+Source = Annotated[
+    Path | None,
+    typer.Option(envvar="CAPSHIFT_SOURCE", help="Data root; a simulated market needs none.", show_default=False),
+]
+Artifacts = Annotated[Path, typer.Option(envvar="CAPSHIFT_ARTIFACTS", help="Folder of store, bundles and products.")]
+AsOf = Annotated[
+    str | None, typer.Option(envvar="CAPSHIFT_AS_OF", help="Decision day YYYY-MM-DD; the newest by default.")
+]
+Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processes for training.")]
+Seed = Annotated[int, typer.Option(envvar="CAPSHIFT_SEED", min=0, help="Seed of a simulated market.")]
+Language = Literal["zh", "en"]
+Lang = Annotated[Language, typer.Option(envvar="CAPSHIFT_LANG", help="Language of the note.")]
+Pair = Annotated[str | None, typer.Option(envvar="CAPSHIFT_PAIR", help="Pair that leads the note.")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; by default a SQLite file in the artefacts folder."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse bad points instead of putting them in quarantine.")]
+Vintages = Annotated[bool, typer.Option("--vintages", help="Also read the definition's files of old vintages.")]
+
+_DEFAULT_ARTIFACTS = Path("artifacts")
+
+
+@app.callback()
+def _configure(context: typer.Context) -> None:
+    """Read defaults from capshift.toml in the working folder."""
+    path = Path("capshift.toml")
+    if path.is_file():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DataContractError(f"{path}: not valid TOML: {error}") from error
+        known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "tracking_uri"}
+        if unknown := sorted(set(table) - known):
+            raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        commands = cast(click.Group, context.command).commands
+        context.default_map = {
+            name: {key: table[key] for key in table if key in {option.name for option in command.params}}
+            for name, command in commands.items()
+        }
+
+
+@app.command()
+def ingest(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    seed: Seed = 0,
+    strict: Strict = False,
+    vintages: Vintages = False,
+) -> None:
+    """Read a market's series from a data root, check them and append what is new to the store.
+
+    Reads the files that the market definition names; writes ARTIFACTS/store.duckdb.
+    """
+    spec = _market(market)
+    _ingest(spec, source, artifacts, seed, strict=strict, vintages=vintages)
+
+
+@app.command()
+def audit(market: Market = "sample", artifacts: Artifacts = _DEFAULT_ARTIFACTS, as_of: AsOf = None) -> None:
+    """List everything known to be wrong with the stored data of a market; exit code 2 on an unquarantined error.
+
+    Reads ARTIFACTS/store.duckdb; writes nothing.
+    """
+    from features.dataset import decision_day, decision_times
+    from features.ingest import audit as run_audit
+
+    import numpy as np
+
+    spec = _market(market)
+    at = None if as_of is None else decision_times(spec, np.array([decision_day(spec, _day(as_of))]))[0]
+    findings = run_audit(_store(artifacts), spec, at)
+    for finding in findings:
+        period = "" if finding.period is None else f" {finding.period:%Y-%m-%d}"
+        value = "" if finding.value is None else f" = {finding.value:g}"
+        mark = "quarantined" if finding.quarantined else finding.severity
+        typer.echo(f"{mark:<12} {finding.check:<18} {finding.series}{period}{value}: {finding.message}")
+    open_errors = [finding for finding in findings if finding.severity == "error" and not finding.quarantined]
+    typer.echo(f"{len(findings)} finding(s), {len(open_errors)} error(s) not in quarantine")
+    if open_errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    market: Market = "sample",
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    as_of: AsOf = None,
+    jobs: Jobs = 2,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Train every bundle of the refit schedule up to a day, score the walk-forward and log the study to MLflow.
+
+    Reads ARTIFACTS/store.duckdb; writes ARTIFACTS/bundles and the MLflow run; finished bundles are reused.
+    """
+    spec = _market(market)
+    observations = _store(artifacts).observations(spec.name)
+    _study(spec, observations, _as_of(spec, observations, as_of), artifacts, jobs, tracking_uri)
+
+
+@app.command()
+def backtest(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    as_of: AsOf = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file; ARTIFACTS/MARKET/forecasts.parquet by default.")] = None,
+    jobs: Jobs = 2,
+    seed: Seed = 0,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Forecast every past week with the bundle in force then, and compare with the baselines.
+
+    Reads the store, after ingesting SOURCE where one is named; writes OUT, ARTIFACTS/MARKET/scores.csv, the bundles and
+    the MLflow run.
+    """
+    from serving.output import write_atomic, write_parquet
+    from training.experiment import baseline_table, shown_rows
+
+    spec = _market(market)
+    if source is not None or spec.simulated:
+        _ingest(spec, source, artifacts, seed)
+    observations = _store(artifacts).observations(spec.name)
+    day = _as_of(spec, observations, as_of)
+    study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
+    target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
+    table = baseline_table(shown_rows(study.forecasts, spec.schedule.scored_until), dataset, plan)
+    scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
+    _print_scores(spec, table)
+    typer.echo(f"{len(study.forecasts)} forecasts in {target}, scores in {scores}")
+
+
+@app.command()
+def forecast(
+    market: Market = "sample",
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    as_of: AsOf = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle folder; by default that of the schedule.")] = None,
+    pair: Pair = None,
+    lang: Lang = "en",
+) -> None:
+    """Forecast one decision day from the store and a trained bundle, and write the note.
+
+    Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes.
+    """
+    spec = _market(market)
+    observations = _store(artifacts).observations(spec.name)
+    _publish(spec, observations, _as_of(spec, observations, as_of), artifacts, bundle, pair, lang)
+
+
+@app.command()
+def weekly(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    as_of: AsOf = None,
+    pair: Pair = None,
+    lang: Lang = "en",
+    jobs: Jobs = 2,
+    seed: Seed = 0,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Ingest, make sure the bundle of the week is trained, forecast, write the note: the whole week in one command.
+
+    Reads SOURCE; writes the store, the bundles, the MLflow run (if it trained) and ARTIFACTS/MARKET/forecasts and notes.
+    """
+    spec = _market(market)
+    _ingest(spec, source, artifacts, seed)
+    observations = _store(artifacts).observations(spec.name)
+    day = _as_of(spec, observations, as_of)
+
+    def train_first() -> None:
+        _study(spec, observations, day, artifacts, jobs, tracking_uri)
+
+    _publish(spec, observations, day, artifacts, None, pair, lang, train_first)
+
+
+@app.command()
+def show(
+    market: Market = "sample",
+    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    as_of: AsOf = None,
+    lang: Lang = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show a stored forecast, the newest by default.
+
+    Reads ARTIFACTS/MARKET/forecasts; writes nothing.
+    """
+    from serving.output import read_forecast
+
+    spec = _market(market)
+    stored = read_forecast(artifacts, spec.name, as_of)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(stored.to_json(), ensure_ascii=False, indent=1))
+    else:
+        _print_forecast(stored, lang)
+
+
+def main() -> None:
+    """Run the command line; every error is one sentence and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except CapshiftError as error:
+        typer.echo(f"error: {error}", err=True)
+        rows = getattr(error, "rows", None)
+        if rows is not None and len(rows):
+            typer.echo(rows.head(5).to_string(), err=True)
+            if len(rows) > 5:
+                typer.echo(f"... and {len(rows) - 5} more row(s)", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("interrupted; finished bundles are kept, run the command again to go on", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if "--debug" in sys.argv or sys.flags.dev_mode:
+            raise
+        typer.echo(f"unexpected error: {type(error).__name__}: {error}; run `python -X dev -m serving.cli` for details", err=True)
+        sys.exit(1)
+
+
+def _market(name: str) -> MarketSpec:
+    from features.market import load_market
+
+    return load_market(name)
+
+
+def _store(artifacts: Path) -> Store:
+    from features.store import Store
+    from serving.output import store_path
+
+    return Store(store_path(artifacts))
+
+
+def _day(text: str) -> np.datetime64:
+    import numpy as np
+
+    try:
+        return np.datetime64(text, "D").astype("datetime64[us]")
+    except ValueError as error:
+        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}") from error
+
+
+def _as_of(spec: MarketSpec, observations: pd.DataFrame, text: str | None) -> np.datetime64:
+    from features.dataset import decision_day
+    from serving.forecast import latest_decision
+
+    if observations.empty:
+        raise DataContractError(f"the store holds no data of market {spec.name!r}; run `capshift ingest --market {spec.name}`")
+    return latest_decision(spec, observations) if text is None else decision_day(spec, _day(text))
+
+
+def _ingest(
+    spec: MarketSpec, source: Path | None, artifacts: Path, seed: int, *, strict: bool = False, vintages: bool = False
+) -> None:
+    from datetime import UTC, datetime
+
+    import numpy as np
+
+    from features.ingest import ingest as run_ingest
+
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    if spec.simulated:
+        from features.sources.simulated import simulate
+
+        observations = simulate(spec, seed).observations
+    elif source is None:
+        raise DataContractError(f"market {spec.name!r} needs `--source`, the data root that its definition describes")
+    else:
+        from features.sources.folder import read_folder
+
+        observations = read_folder(spec, source, now, vintages=vintages).observations
+    report = run_ingest(_store(artifacts), spec, observations, now, strict=strict)
+    done = report.appended
+    label = "SIMULATED " if spec.simulated else ""
+    typer.echo(
+        f"{label}{spec.name}: {done.added} new observation(s), {done.unchanged} unchanged, "
+        f"{done.quarantined} newly in quarantine"
+    )
+    for finding in report.findings:
+        if not finding.quarantined:
+            typer.echo(f"warning: {finding.series} {finding.period}: {finding.message}", err=True)
+
+
+def _plan(spec: MarketSpec) -> Any:
+    from importlib.metadata import version
+
+    import numpy as np
+
+    from models.schedule import Plan
+    from models.settings import HeadSettings
+
+    schedule = spec.schedule
+    return Plan(
+        settings=HeadSettings(),
+        first_decision=np.datetime64(schedule.first_decision, "us"),
+        refit_weeks=schedule.refit_weeks,
+        min_weeks=schedule.min_weeks,
+        market_hash=spec.config_hash,
+        code_version=version("capshift"),
+    )
+
+
+def _study(
+    spec: MarketSpec, observations: pd.DataFrame, day: np.datetime64, artifacts: Path, jobs: int, tracking_uri: str | None
+) -> Any:
+    from serving.forecast import dataset_for
+    from training.experiment import run_study
+    from training.tracking import TrackingError, log_study
+
+    dataset, plan = dataset_for(spec, observations, day), _plan(spec)
+    with _progress() as progress:
+        study = run_study(
+            dataset, plan, artifacts, scored_until=spec.schedule.scored_until, jobs=jobs, progress=progress
+        )
+    try:
+        log_study(study, tracking_uri or f"sqlite:///{artifacts / 'mlflow.db'}")
+    except TrackingError as error:
+        typer.echo(f"warning: {error}", err=True)
+    return study, dataset, plan
+
+
+def _publish(
+    spec: MarketSpec,
+    observations: pd.DataFrame,
+    day: np.datetime64,
+    artifacts: Path,
+    bundle: Path | None,
+    pair: str | None,
+    lang: Language,
+    train_first: Callable[[], None] | None = None,
+) -> None:
+    import json
+
+    from models.bundle import Bundle
+    from models.schedule import bundle_folder, bundle_root, day_text, last_cut
+    from serving.forecast import dataset_for, make_forecast
+    from serving.output import forecast_path, note_path, write_parquet, write_text
+    from serving.report.note import render_note
+
+    if pair is not None and pair not in spec.pairs:
+        raise DataContractError(f"`pair` must be one of {', '.join(spec.pairs)}; got {pair!r}")
+    dataset, plan = dataset_for(spec, observations, day), _plan(spec)
+    if bundle is None:
+        cut = last_cut(dataset, plan, day)
+        snapshot = dataset.rows.xs(cut, level="decision_date")["snapshot_id"].iloc[0]
+        bundle = bundle_folder(bundle_root(artifacts, spec.name, plan), cut, snapshot)
+        if not bundle.exists():
+            if train_first is None:
+                raise DataContractError(
+                    f"no bundle of cut {day_text(cut)} for this data and configuration; run `capshift train --market "
+                    f"{spec.name}` or `capshift weekly`"
+                )
+            train_first()
+    result, rows = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, pair)
+    text = day_text(day)
+    write_text(forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1))
+    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), rows)
+    note = write_text(note_path(artifacts, spec.name, text, lang), render_note(result, lang))
+    _print_forecast(result, lang)
+    typer.echo(f"note: {note}")
+    lead = result.pair(result.headline, 4)
+    if lead.validity.startswith("abstain"):
+        typer.echo(f"abstained: {'; '.join(lead.reasons)}", err=True)
+        raise typer.Exit(5)
+
+
+def _print_forecast(result: Any, lang: Language) -> None:
+    from rich.console import Console
+
+    from serving.report.terminal import render_table
+
+    Console(width=None if sys.stdout.isatty() else 120).print(render_table(result, lang))
+
+
+def _print_scores(spec: MarketSpec, table: pd.DataFrame) -> None:
+    pooled = table[table["pair"] == "pooled"]
+    until = f" to {spec.schedule.scored_until}" if spec.schedule.scored_until else ""
+    typer.echo(f"{'SIMULATED ' if spec.simulated else ''}log-loss skill against climatology, all pairs{until}")
+    for row in pooled.itertuples():
+        typer.echo(
+            f"{row.event:<7} {row.horizon_weeks}w {row.model:<12} {100 * row.skill_log_loss:+5.1f}% "
+            f"[{100 * row.skill_low:+.1f}, {100 * row.skill_high:+.1f}]  sharpness {row.sharpness:.2f}  n {row.n}"
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar per stage on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The forecast object: one week's call on every pair of a market, ready for JSON, the terminal and the note."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+
+from features.contracts import Event, Style, Validity
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What one feature adds to one probability.
+
+    `percentile` places the value in its own past (0 to 1); `log_odds` is the contribution, `points` the same in
+    probability points; `known_at` (UTC) is when the newest input became known; `vintage` says whether past values are
+    real vintages.
+    """
+
+    feature: str
+    family: str
+    why: str
+    unit: str
+    value: float | None
+    percentile: float | None
+    known_at: datetime | None
+    vintage: str
+    log_odds: float
+    points: float
+
+
+@dataclass(frozen=True)
+class HeadForecast:
+    """One event's probability with its base rate, 80% band and drivers.
+
+    `base_log_odds` plus all drivers' `log_odds` equals `log_odds`; `families` sums the drivers by family. The pseudo
+    families ``intercept``, ``calibration`` and ``coherence`` hold what no feature explains.
+    """
+
+    event: Event
+    probability: float | None
+    base: float
+    lo: float | None
+    hi: float | None
+    base_log_odds: float
+    log_odds: float | None
+    drivers: tuple[Driver, ...]
+    families: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PairForecast:
+    """The forecast of one pair at one horizon; `tail` holds VaR and ES as log returns of small minus large."""
+
+    pair: str
+    large: str
+    small: str
+    horizon_weeks: int
+    decision_date: date
+    entry_date: date
+    exit_date: date
+    style_in_force: Style
+    style_since: date
+    sigma: float
+    heads: dict[Event, HeadForecast]
+    tail: dict[str, float] | None
+    validity: Validity
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StyleHistory:
+    """Relative strength of a pair on decision closes, with the causal style of each week.
+
+    `line` is exp(x - x_first): small over large, 1 at the start. `adverse_moves` counts past moves of at least one
+    sigma against the style in force within four weeks, `followed_by_flip` how many of them came before a flip of the
+    state within thirteen weeks.
+    """
+
+    pair: str
+    dates: tuple[date, ...]
+    line: tuple[float, ...]
+    style: tuple[Style, ...]
+    adverse_moves: int
+    followed_by_flip: int
+
+
+@dataclass(frozen=True)
+class NextRelease:
+    """A publication expected before the next decisions; the date comes from the series' rule, never from later rows."""
+
+    series: str
+    family: str
+    period: date
+    expected: date
+    estimated: bool
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One market, one decision day, all pairs and horizons."""
+
+    market: str
+    title: str
+    title_zh: str
+    simulated: bool
+    decision_date: date
+    decision_at: datetime
+    headline: str
+    pair_names: dict[str, tuple[str, str]]
+    pairs: tuple[PairForecast, ...]
+    history: StyleHistory
+    absent: dict[str, str]
+    next_releases: tuple[NextRelease, ...]
+    bundle_cut: date
+    snapshot_id: str
+    config_hash: str
+    code_version: str
+
+    def pair(self, name: str, horizon_weeks: int) -> PairForecast:
+        """Return the forecast of one pair and horizon."""
+        return next(row for row in self.pairs if row.pair == name and row.horizon_weeks == horizon_weeks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types; dates as ISO text, times with their zone."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)  # noqa: S101
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

@@ -1,0 +1,1 @@
+"""The note: one forecast as a page, and as a table for the terminal."""

@@ -1,0 +1,141 @@
+"""Drawings of the note as inline SVG: same forecast, same bytes; dates and numbers only, so that no language is in them."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import matplotlib.dates as mdates
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from features.contracts import FloatArray
+from serving.record import HeadForecast, StyleHistory
+from serving.report.view import runs
+
+INK = "#17202b"
+ACCENT = "#0b4f8a"
+SHADE = "#d5dae1"
+MUTED = "#5d6875"
+_SIZE_INCHES = (5.3, 1.75)
+_TICKS = (
+    (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+    (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0),
+    tuple(round(0.1 * i, 1) for i in range(2, 40, 2)),
+    tuple(round(0.1 * i, 1) for i in range(2, 40)),
+    tuple(round(0.05 * i, 2) for i in range(4, 80)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Positions of one probability on its axis, in percent of the width; None for what is missing."""
+
+    base: float
+    dot: float | None
+    lo: float | None
+    hi: float | None
+
+
+def strip(head: HeadForecast, top: float) -> Strip:
+    """Return where base, dot and band of a probability lie on an axis from 0 to `top` (a fraction)."""
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else round(100.0 * min(max(value / top, 0.0), 1.0), 2)
+
+    lo, hi = (at(head.lo), at(head.hi)) if head.lo is not None and head.hi is not None else (None, None)
+    return Strip(at(head.base) or 0.0, at(head.probability), lo, hi)
+
+
+def line_chart(history: StyleHistory) -> str:
+    """Return the relative-strength line with the weeks of large-cap leadership shaded and the last flip marked.
+
+    Parameters
+    ----------
+    history : StyleHistory
+        Small over large on decision closes, with the causal style of each week.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element without prologue or metadata; empty when there are fewer than two weeks. Text stays text,
+        for the page's own fonts. Deterministic: ids are salted with a constant and no date is written.
+    """
+    if len(history.dates) < 2:
+        return ""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({
+            "svg.hashsalt": "capshift", "svg.fonttype": "none", "font.size": 9.0, "font.family": "sans-serif",
+            "axes.linewidth": 0.6, "xtick.major.width": 0.6, "path.simplify_threshold": 0.2,
+        })  # fmt: skip
+        figure = Figure(figsize=_SIZE_INCHES, facecolor="none")
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.003, 0.105, 0.915, 0.86), facecolor="none")
+        _draw(axes, history)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(buffer.getvalue())
+
+
+def _draw(axes: Axes, history: StyleHistory) -> None:
+    days = np.asarray(mdates.date2num(list(history.dates)), dtype=float)
+    line = np.asarray(history.line, dtype=float)
+    stretches = runs(history)
+    for first, last, style in stretches:
+        if style == "large":
+            axes.axvspan(mdates.date2num(first), mdates.date2num(last), color=SHADE, linewidth=0, zorder=0)
+    axes.plot(days, line, color=INK, linewidth=1.1, solid_joinstyle="round", zorder=3)
+    if len(stretches) > 1:
+        flip = stretches[-1][0]
+        axes.axvline(mdates.date2num(flip), color=ACCENT, linewidth=1.2, dashes=(3, 2), zorder=2)
+        axes.plot([mdates.date2num(flip)], [line[history.dates.index(flip)]], "o", color=ACCENT, markersize=4.5, zorder=4)
+    axes.plot(days[-1:], line[-1:], "o", color=INK, markersize=4, zorder=4)
+    _axes_style(axes, days, line)
+
+
+def _axes_style(axes: Axes, days: FloatArray, line: FloatArray) -> None:
+    low, high = float(np.nanmin(line)), float(np.nanmax(line))
+    axes.set_yscale("log")
+    axes.set_ylim(low * 0.96, high * 1.04)
+    axes.yaxis.set_major_locator(FixedLocator(_ticks(low * 0.96, high * 1.04)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}".removesuffix("0")))
+    axes.yaxis.tick_right()
+    span = float(days[-1] - days[0])
+    axes.set_xlim(days[0], days[-1] + 0.012 * span)
+    if span > 3 * 365:
+        axes.xaxis.set_major_locator(mdates.YearLocator(max(1, round(span / 365.25 / 7))))
+        axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y"))
+    else:
+        axes.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=6))
+        axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y-%m"))
+    axes.tick_params(axis="both", colors=MUTED, length=2.5, pad=2.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="#b9c0c9", linewidth=0.5)
+    for side in ("top", "left", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color("#9aa3ae")
+    axes.set_axisbelow(True)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for the axis, the coarsest ladder that has three of them; else the two ends."""
+    for ladder in _TICKS:
+        inside = [tick for tick in ladder if low <= tick <= high]
+        if 3 <= len(inside) <= 7:
+            return inside
+    return [low, high]
+
+
+def _inline(text: str) -> str:
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r'<svg \1aria-hidden="true"', svg)
+    svg = svg.replace("*{stroke", "svg *{stroke")  # a style element inside a page is the whole page's
+    return re.sub(r"\n\s*", "\n", svg).strip()

@@ -1,0 +1,218 @@
+"""The note: one self-contained HTML page of a forecast, for a phone and for one sheet of A4."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from features.contracts import EVENTS, FAMILIES
+from serving.record import Driver, Forecast, HeadForecast, PairForecast
+from serving.report import view
+from serving.report import wording as w
+from serving.report.charts import line_chart, strip
+from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
+
+_MAX_REASONS, _MAX_ABSENT, _MAX_RELEASES = 3, 8, 6
+_TAIL_ROWS = ("var_95", "es_95", "var_975", "es_975")
+
+
+def render_note(forecast: Forecast, lang: Literal["zh", "en"]) -> str:
+    """Return the note as one HTML page without scripts or external resources.
+
+    Parameters
+    ----------
+    forecast : Forecast
+        The decision time must carry the exchange's zone: dates of knowledge are told in it.
+    lang : {"zh", "en"}
+        Language of the words; numbers are the same in both.
+
+    Returns
+    -------
+    str
+        The same bytes for the same forecast. Text from the forecast is escaped. Information set: the forecast alone.
+
+    Raises
+    ------
+    DataContractError
+        If `lang` is neither zh nor en, the headline pair has no four-week row, or the decision time has no zone.
+    """
+    return _template().render(_context(forecast, lang))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("serving.report", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template("note.html.j2")
+
+
+def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:
+    rows, row = view.headline_rows(forecast), view.main_row(forecast)
+    stretches = view.runs(forecast.history)
+    return {
+        "say": lambda key, *values, **named: w.say(lang, key, *values, **named),
+        "html_lang": "zh-CN" if lang == "zh" else "en",
+        "forecast": forecast,
+        "title": w.page_title(forecast, lang),
+        "market": w.market_title(forecast, lang),
+        "pair": w.pair_name(forecast, row.pair, lang),
+        "headline": w.headline(forecast, lang),
+        "call": w.call(forecast, lang),
+        "flip_record": w.flip_record(forecast, lang),
+        "abstains": row.heads["switch"].probability is None,
+        "kpis": _kpis(row, lang),
+        "events": [_event(event, rows, lang) for event in EVENTS],
+        "columns": [(w.horizon(r.horizon_weeks, lang), str(r.entry_date), str(r.exit_date)) for r in rows],
+        "strip_note": _strip_note(rows, row, lang),
+        "chart": Markup(line_chart(forecast.history)),  # noqa: S704 - our own drawing, numbers only
+        "span": (str(stretches[0][0]), str(stretches[-1][1])) if stretches else ("", ""),
+        "flip": str(stretches[-1][0]) if len(stretches) > 1 else "",
+        "tail": _tail(rows, lang),
+        "no_tail": w.say(lang, "no_tail", "; ".join(_reasons((row,), lang)) or w.say(lang, "no_reason")),
+        **_why(forecast, row, lang),
+        "others": [_other(forecast, pair_rows, lang) for pair_rows in view.other_rows(forecast)],
+        "validity": [(w.horizon(r.horizon_weeks, lang), w.word(lang, r.validity)) for r in rows],
+        "same_validity": len({r.validity for r in rows}) == 1,
+        "validity_class": "ok" if all(r.validity == "validated" for r in rows) else "warn",
+        "reasons": _reasons(rows, lang),
+        "absent": _absent(forecast, lang),
+        "releases": [
+            (str(r.expected), w.series_name(r.series, lang), w.word(lang, r.family), r.estimated)
+            for r in view.upcoming(forecast)[:_MAX_RELEASES]
+        ],
+        "provenance": [
+            (w.say(lang, "decided"), moment(forecast.decision_at)),
+            (w.say(lang, "bundle"), str(forecast.bundle_cut)),
+            (w.say(lang, "snapshot"), clean(forecast.snapshot_id, 24)),
+            (w.say(lang, "config"), clean(forecast.config_hash, 24)),
+            (w.say(lang, "code"), clean(forecast.code_version, 40)),
+        ],
+    }  # fmt: skip
+
+
+def _kpis(row: PairForecast, lang: Lang) -> list[tuple[str, str, str]]:
+    head, weeks = row.heads["switch"], str(row.horizon_weeks)
+    base = w.say(lang, "kpi_base", percent(head.base))
+    kpis = [(percent(head.probability), w.say(lang, "kpi_p", weeks), base)]
+    if (book := view.following_book(row)) is not None:
+        under = w.say(lang, f"kpi_book_{row.style_in_force}")
+        kpis += [
+            (percent(book[0], signed=True), w.say(lang, "kpi_var", weeks), under),
+            (percent(book[1], signed=True), w.say(lang, "kpi_es"), under),
+        ]
+    return kpis
+
+
+def _event(event: Any, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any]:
+    short, long = w.event_name(event, lang)
+    top = view.axis_top(rows)
+    cells = []
+    for row in rows:
+        head = row.heads[event]
+        move = w.threshold(row, event)
+        cells.append({
+            "horizon": w.horizon(row.horizon_weeks, lang),
+            "p": percent(head.probability),
+            "base": percent(head.base),
+            "band": "" if head.lo is None or head.hi is None else f"{percent(head.lo)}–{percent(head.hi)}",
+            "move": "" if move is None else percent(move, signed=True),
+            "strip": strip(head, top),
+            "main": event == "switch" and row.horizon_weeks == view.MAIN_HORIZON,
+        })  # fmt: skip
+    return {"short": short, "long": long, "cells": cells}
+
+
+def _strip_note(rows: tuple[PairForecast, ...], row: PairForecast, lang: Lang) -> str:
+    return w.say(lang, "strip", percent(view.axis_top(rows)), percent(row.sigma))
+
+
+def _tail(rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any] | None:
+    with_tail = [row for row in rows if row.tail is not None]
+    if not with_tail:
+        return None
+    lines = [
+        (w.say(lang, key), [percent((row.tail or {}).get(name), signed=True) for row in with_tail for name in (key, f"{key}_up")])
+        for key in _TAIL_ROWS
+    ]  # fmt: skip
+    return {"horizons": [w.horizon(row.horizon_weeks, lang) for row in with_tail], "lines": lines}
+
+
+def _why(forecast: Forecast, row: PairForecast, lang: Lang) -> dict[str, Any]:
+    head = row.heads["switch"]
+    up, down = view.top_drivers(head)
+    widest = max((abs(d.points) for d in (*up, *down)), default=1.0) or 1.0
+    steps = view.bridge(head)
+    tallest = max((abs(step.points) for step in steps), default=1.0) or 1.0
+    return {
+        "drivers": [
+            ("up", [_driver(d, forecast, widest, lang) for d in up]),
+            ("down", [_driver(d, forecast, widest, lang) for d in down]),
+        ],
+        "bridge_ends": _ends(head),
+        "bridge": [
+            {
+                "family": w.word(lang, s.family), "real": s.family in FAMILIES,
+                "points": fixed(100.0 * s.points, 1, signed=True), "log_odds": fixed(s.log_odds, 3, signed=True),
+                "width": round(50.0 * abs(s.points) / tallest, 2), "up": s.points >= 0,
+            }
+            for s in steps
+        ],
+    }  # fmt: skip
+
+
+def _ends(head: HeadForecast) -> tuple[str, str, str, str]:
+    end = "" if head.log_odds is None else fixed(head.log_odds, 3, signed=True)
+    return percent(head.base), fixed(head.base_log_odds, 3, signed=True), percent(head.probability), end
+
+
+def _driver(driver: Driver, forecast: Forecast, widest: float, lang: Lang) -> dict[str, Any]:
+    name, why = w.driver_words(driver, lang)
+    known = view.local_date(driver.known_at, view.exchange_zone(forecast)) if driver.known_at else None
+    share = round(50.0 * abs(driver.points) / widest, 2)
+    return {
+        "name": name, "family": w.word(lang, driver.family),
+        "why": why,
+        "value": amount(driver.value, driver.unit, lang),
+        "percentile": place(driver.percentile),
+        "known": NONE if known is None else str(known),
+        "vintage": w.vintage_note(driver, lang),
+        "points": fixed(100.0 * driver.points, 1, signed=True),
+        "log_odds": fixed(driver.log_odds, 3, signed=True),
+        "width": share, "x": 50.0 if driver.points >= 0 else round(50.0 - share, 2),
+    }  # fmt: skip
+
+
+def _other(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any]:
+    last = rows[-1]
+    weeks = {row.horizon_weeks: row for row in rows}
+    return {
+        "name": w.pair_name(forecast, last.pair, lang),
+        "leads": w.say(lang, last.style_in_force), "since": str(last.style_since),
+        "cells": [
+            (w.event_name(event, lang)[0], w.horizon(h, lang), percent(weeks[h].heads[event].probability),
+             percent(weeks[h].heads[event].base))
+            for event in EVENTS for h in sorted(weeks)
+        ],
+        "tail": (percent((last.tail or {}).get("var_95"), signed=True), percent((last.tail or {}).get("es_95"), signed=True)),
+        "validity": w.word(lang, last.validity), "ok": last.validity == "validated",
+    }  # fmt: skip
+
+
+def _reasons(rows: tuple[PairForecast, ...], lang: Lang) -> list[str]:
+    all_reasons = view.reasons(rows)
+    kept = [clean(reason, 110) for reason in all_reasons[:_MAX_REASONS]]
+    return kept if len(all_reasons) <= _MAX_REASONS else [*kept, w.say(lang, "more", str(len(all_reasons) - _MAX_REASONS))]
+
+
+def _absent(forecast: Forecast, lang: Lang) -> dict[str, Any]:
+    names = sorted(forecast.absent)
+    shown: dict[str, list[str]] = {}
+    for name in names[:_MAX_ABSENT]:
+        shown.setdefault(clean(forecast.absent[name], 60), []).append(w.series_name(name, lang))
+    rest = len(names) - min(len(names), _MAX_ABSENT)
+    return {"count": str(len(names)), "groups": list(shown.items()), "more": w.say(lang, "more", str(rest)) if rest else ""}

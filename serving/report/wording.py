@@ -1,0 +1,201 @@
+"""Every word of the note in English and Chinese, and the sentences of the call."""
+
+from __future__ import annotations
+
+import math
+
+from features.contracts import Event, Style
+from features.errors import DataContractError
+from features.outcomes import CRASH_SIGMA, SWITCH_SIGMA
+from serving.record import Driver, Forecast, PairForecast
+from serving.report import glossary
+from serving.report.figures import Lang, clean, percent
+from serving.report.view import following_book, main_row, verdict
+
+SIMULATED = "SIMULATED"
+
+TEXT: dict[str, tuple[str, str]] = {
+    "product": ("Size style weekly", "大小盘风格周报"),
+    "simulated": ("SIMULATED · 模拟数据", "SIMULATED · 模拟数据"),
+    "simulated_why": ("simulated market, not real prices: nothing on this page is a fact about any market",
+                      "模拟市场，并非真实行情：本页任何数字均不代表真实市场"),
+    "decision": ("Decision {0}", "决策日 {0}"),
+    "small": ("Small caps", "小盘"), "large": ("Large caps", "大盘"),
+    "above": ("{0} lead; the risk of a setback is above its base rate", "{0}占优；不利变动风险高于基准概率"),
+    "near": ("{0} lead; the risk of a setback is near its base rate", "{0}占优；不利变动风险接近基准概率"),
+    "below": ("{0} lead; the risk of a setback is below its base rate", "{0}占优；不利变动风险低于基准概率"),
+    "none": ("No call this week: {0} lead, the model abstains", "本周不作判断：{0}占优，模型弃权"),
+    "since": ("{pair}: {style} have led since {since} ({weeks})", "{pair}：{style}自{since}起占优（已{weeks}）"),
+    "chance": ("; an adverse move of at least one sigma ({move}) against the style in force within {h} weeks has a "
+               "probability of {p}, base rate {base}",
+               "；未来{h}周内，对现行风格出现至少一个标准差（{move}）不利变动的概率为{p}，基准概率为{base}"),
+    "no_chance": ("; no probability is given for the next {h} weeks. The base rate of an adverse move of at least one "
+                  "sigma ({move}) against the style in force is {base}",
+                  "；未来{h}周不给出概率。对现行风格出现至少一个标准差（{move}）不利变动的基准概率为{base}"),
+    "cost_small": ("; long small, short large has a 95% VaR of {var} and an expected shortfall of {es}.",
+                   "；做多小盘、做空大盘组合的95% VaR为{var}，预期损失（ES）为{es}。"),
+    "cost_large": ("; long large, short small has a 95% VaR of {var} and an expected shortfall of {es}.",
+                   "；做多大盘、做空小盘组合的95% VaR为{var}，预期损失（ES）为{es}。"),
+    "cost_none": ("; the cost cannot be given (no tail).", "；损失幅度无法给出（缺少尾部估计）。"),
+    "kpi_p": ("adverse move ≥ 1σ, {0} weeks", "不利变动 ≥ 1σ，{0}周"),
+    "kpi_base": ("base rate {0}", "基准概率 {0}"),
+    "kpi_var": ("95% VaR, {0} weeks", "95% VaR，{0}周"),
+    "kpi_es": ("95% expected shortfall", "95% 预期损失 ES"),
+    "kpi_book_small": ("long small, short large", "多小盘、空大盘"),
+    "kpi_book_large": ("long large, short small", "多大盘、空小盘"),
+    "flips": ("Of {n} past adverse moves of at least one sigma within {h} weeks, {k} ({share}) were followed by a flip "
+              "of the state within 13 weeks.",
+              "历史上{n}次{h}周内至少一个标准差的不利变动中，{k}次（{share}）在13周内出现风格翻转。"),
+    "no_flips": ("No adverse move of at least one sigma within {h} weeks is on record yet.",
+                 "历史上尚无{h}周内至少一个标准差的不利变动。"),
+    "probabilities": ("Probabilities", "概率"),
+    "switch": ("Adverse move", "不利变动"),
+    "switch_long": ("at least one sigma against the style in force", "对现行风格至少一个标准差"),
+    "large_event": ("Large beats small", "大盘跑赢小盘"),
+    "large_event_long": ("from entry to exit", "自入场至离场"),
+    "crash": ("Small-cap crash", "小盘急跌"),
+    "crash_long": ("small minus large at −{0} sigma or worse", "小盘减大盘跌至−{0}个标准差或以下"),
+    "week": ("1 week", "1周"), "weeks": ("{0} weeks", "{0}周"),
+    "window": ("{0} → {1}", "{0} → {1}"), "base": ("base", "基准"), "band": ("band", "区间"), "trigger": ("trigger", "触发"),
+    "strip": ("Dot: probability. Bar: 80% band. Tick: base rate. Axis 0 to {0}. Trigger: weekly small minus large that sets "
+              "the event off; sigma {1} a week, by root of weeks.",
+              "圆点：概率；横条：80%区间；竖线：基准概率；横轴0至{0}。触发：周度时点上小盘减大盘达到此幅度；每周一个标准差为{1}，乘以周数平方根。"),
+    "line": ("Relative strength {0}, small over large", "相对强弱 {0}（小盘／大盘）"),
+    "line_key": ("start = 1, log scale", "起点＝1，对数坐标"),
+    "key_large": ("large caps in force", "大盘占优"), "key_small": ("small caps in force", "小盘占优"),
+    "key_flip": ("last flip {0}", "最近翻转 {0}"), "no_line": ("No history to draw.", "暂无历史可绘。"),
+    "line_alt": ("Line of relative strength from {0} to {1}", "{0}至{1}的相对强弱曲线"),
+    "tail": ("Tail", "尾部风险"),
+    "tail_key": ("log return of small minus large over the period", "区间内小盘减大盘对数收益"),
+    "tail_down": ("small loses", "小盘跑输"), "tail_up": ("small gains", "小盘跑赢"),
+    "var_95": ("VaR 95%", "VaR 95%"), "es_95": ("ES 95%", "ES 95%"),
+    "var_975": ("VaR 97.5%", "VaR 97.5%"), "es_975": ("ES 97.5%", "ES 97.5%"),
+    "no_tail": ("No tail: {0}", "无尾部估计：{0}"), "no_reason": ("no reason was recorded", "未记录原因"),
+    "drivers": ("Why: adverse move within {0}", "驱动因素：{0}内不利变动"),
+    "up": ("Raise the risk", "推高风险"), "down": ("Lower the risk", "压低风险"),
+    "driver": ("Driver", "因子"), "reason": ("Why it may matter", "含义"), "value": ("Value", "取值"),
+    "percentile": ("Pct.", "分位"), "known": ("Known", "获知日"), "points": ("pp", "百分点"), "log_odds": ("Log-odds", "对数几率"),
+    "drivers_key": ("Pct.: place in its own past. Known: exchange day the newest input appeared.",
+                    "分位：在自身历史中的位置。获知日：最新输入公布的交易所当地日期。"),
+    "no_drivers": ("No drivers: without a probability there is nothing to explain.", "无驱动因素：未给出概率，无从解释。"),
+    "stop": (".", "。"),
+    "current": ("today's vintage", "今日版本"), "computed": ("recomputed", "回算"), "first_print": ("first print", "初值"),
+    "bridge": ("By family, from base rate to probability: percentage points (pp) and log-odds.",
+               "按因子族，从基准概率到预测概率：上为百分点，下为对数几率。"),
+    "start": ("base rate", "基准概率"), "end": ("probability", "预测概率"),
+    "macro": ("macro", "宏观"), "flows": ("flows", "资金流"), "rates": ("rates", "利率"), "turnover": ("turnover", "成交"),
+    "crowding": ("crowding", "拥挤度"), "leverage": ("leverage", "杠杆"), "style": ("style", "风格"),
+    "calendar": ("calendar", "日历"), "intercept": ("intercept", "截距"), "calibration": ("calibration", "校准"),
+    "coherence": ("coherence", "一致性"), "scenario": ("scenario", "情景"),
+    "others": ("Other pairs", "其他组合"),
+    "others_key": ("probability, base rate beneath; tail of 4 weeks, small loses",
+                   "上为概率，下为基准概率；尾部为4周、小盘跑输"),
+    "pair": ("Pair", "组合"), "leads": ("In force since", "占优方及起始"), "validity": ("Validity", "有效性"),
+    "validated": ("Validated", "已验证"), "stress_supported": ("Supported by stress history only", "仅有压力时期样本支持"),
+    "out_of_support": ("Outside past experience", "超出历史经验"),
+    "abstain_stale": ("Abstains: input stale", "弃权：数据过期"), "abstain_missing": ("Abstains: input missing", "弃权：数据缺失"),
+    "all_good": ("No reservation.", "无保留意见。"), "see_top": ("See the box above.", "见上方说明框。"),
+    "absent": ("Absent inputs ({0})", "缺失输入（{0}项）"), "nothing_absent": ("None.", "无。"),
+    "more": ("and {0} more", "另有{0}项"),
+    "next": ("Next releases that could change the call", "可能改变判断的后续数据"),
+    "none_next": ("None expected before the next decisions.", "下次决策前无预期发布。"), "estimated": ("est.", "估计"),
+    "provenance": ("Provenance", "出处"), "bundle": ("bundle cut", "模型截止"), "snapshot": ("snapshot", "数据快照"),
+    "config": ("config", "配置"), "code": ("code", "代码"), "decided": ("decided", "决策时间"),
+    "basis": ("Nothing was used that was not knowable at the decision time.", "仅使用决策时点可获知的信息。"),
+}  # fmt: skip
+def say(lang: Lang, key: str, *values: str, **named: str) -> str:
+    """Return the words of a key; a `lang` other than zh and en is a `DataContractError`."""
+    if lang not in ("zh", "en"):
+        raise DataContractError(f"`lang` must be zh or en; got {lang}")
+    return TEXT[key][lang == "zh"].format(*values, **named)
+
+
+def word(lang: Lang, name: str) -> str:
+    """Return the word for a family, vintage or validity; an unknown one stands for itself."""
+    return say(lang, name) if name in TEXT else clean(name)
+
+
+def pair_name(forecast: Forecast, pair: str, lang: Lang) -> str:
+    """Return a pair's name in the language, else its key."""
+    return clean(forecast.pair_names.get(pair, ("", ""))[lang == "zh"] or pair, 48)
+
+
+def market_title(forecast: Forecast, lang: Lang) -> str:
+    """Return the market's title in the language."""
+    return clean(forecast.title_zh if lang == "zh" else forecast.title, 60)
+
+
+def page_title(forecast: Forecast, lang: Lang) -> str:
+    """Return the title of the page or table, the word SIMULATED first where it is due."""
+    title = f"{market_title(forecast, lang)} · {say(lang, 'product')} · {forecast.decision_date}"
+    return f"{SIMULATED} · {title}" if forecast.simulated and SIMULATED not in title else title
+
+
+def series_name(name: str, lang: Lang) -> str:
+    """Return the name of a series as the reader knows it; the key itself where no other is known."""
+    return (glossary.series_name(name) if lang == "zh" else None) or clean(name, 40)
+
+
+def driver_words(driver: Driver, lang: Lang) -> tuple[str, str]:
+    """Return name and reason of a driver, in Chinese where the glossary has it; else its key and the English reason."""
+    key, why = clean(driver.feature, 36), clean(driver.why, 90)
+    if lang == "en":
+        return key, why
+    return glossary.feature_name(driver.feature) or key, glossary.feature_reason(driver.feature) or why
+
+
+def event_name(event: Event, lang: Lang) -> tuple[str, str]:
+    """Return the short and the long name of an event; "large" is also a style, so its key differs."""
+    key = "large_event" if event == "large" else event
+    return say(lang, key), say(lang, f"{key}_long", f"{CRASH_SIGMA:g}")
+
+
+def threshold(row: PairForecast, event: Event) -> float | None:
+    """Return the move that sets an event off, as log return of small minus large; None for "large"."""
+    scale = row.sigma * math.sqrt(row.horizon_weeks)
+    if event == "crash":
+        return -CRASH_SIGMA * scale
+    return None if event == "large" else (-SWITCH_SIGMA if row.style_in_force == "small" else SWITCH_SIGMA) * scale
+
+
+def horizon(weeks: int, lang: Lang) -> str:
+    """Return "1 week" or "4 weeks"."""
+    return say(lang, "week") if weeks == 1 else say(lang, "weeks", str(weeks))
+
+
+def headline(forecast: Forecast, lang: Lang) -> str:
+    """Return the message in a few words: who leads, and where the risk stands against its base rate."""
+    row = main_row(forecast)
+    style = say(lang, row.style_in_force)
+    key = verdict(row.heads["switch"])
+    return say(lang, key, style.lower() if key == "none" else style)
+
+
+def call(forecast: Forecast, lang: Lang) -> str:
+    """Return the call in a sentence: which style leads since when, how likely it breaks, what that would cost."""
+    row = main_row(forecast)
+    head = row.heads["switch"]
+    style: Style = row.style_in_force
+    text = say(lang, "since", pair=pair_name(forecast, row.pair, lang), style=say(lang, style).lower(),
+               since=str(row.style_since), weeks=horizon((row.decision_date - row.style_since).days // 7, lang))  # fmt: skip
+    named = {"h": str(row.horizon_weeks), "move": percent(threshold(row, "switch"), signed=True)}
+    key = "no_chance" if head.probability is None else "chance"
+    text += say(lang, key, p=percent(head.probability), base=percent(head.base), **named)
+    book = following_book(row)
+    if book is None:
+        return text + say(lang, "cost_none")
+    return text + say(lang, f"cost_{style}", var=percent(book[0], signed=True), es=percent(book[1], signed=True))
+
+
+def flip_record(forecast: Forecast, lang: Lang) -> str:
+    """Return how often adverse moves were followed by a flip of the state."""
+    past, weeks = forecast.history, str(main_row(forecast).horizon_weeks)
+    if past.adverse_moves == 0:
+        return say(lang, "no_flips", h=weeks)
+    share = percent(past.followed_by_flip / past.adverse_moves)
+    return say(lang, "flips", h=weeks, n=str(past.adverse_moves), k=str(past.followed_by_flip), share=share)
+
+
+def vintage_note(driver: Driver, lang: Lang) -> str:
+    """Return what to know of a driver's past values: empty where they are real vintages."""
+    return "" if driver.vintage == "real" else word(lang, driver.vintage)

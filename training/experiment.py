@@ -1,0 +1,132 @@
+"""A study: walk-forward, scores, folds and explanation of one configuration on one market."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import EVENTS, Dataset, Event
+from models.bundle import Bundle
+from models.climatology import climatology
+from models.explain import explain
+from models.schedule import Plan, bundle_folder, bundle_root, forecast_rows, refit_cuts
+from training.baselines import baseline_forecasts, with_probabilities
+from training.plots import Contributions
+from training.score_tables import score_table, yearly_table
+from training.scores import log_loss
+from training.study import Study
+from training.walkforward import walk_forward
+
+_PSEUDO = ("intercept", "calibration", "coherence")
+
+
+def run_study(
+    dataset: Dataset,
+    plan: Plan,
+    artifacts: Path,
+    *,
+    scored_until: date | None = None,
+    jobs: int = 2,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Study:
+    """Run the walk-forward and score it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    plan : Plan
+    artifacts : Path
+        Finished bundles are kept below it and reused.
+    scored_until : date, optional
+        Scores, plots and folds stop at this decision; the forecasts run to the end. Until a configuration is frozen
+        the later years are not looked at.
+    jobs : int
+    progress : callable
+        Told (stage, done, total).
+    """
+    root = bundle_root(artifacts, dataset.market, plan)
+    walked = walk_forward(dataset, plan, root, jobs=jobs, progress=progress)
+    last = walked.bundles[-1]
+    shown = shown_rows(walked.forecasts, scored_until)
+    return Study(
+        market=dataset.market,
+        simulated=dataset.simulated,
+        config={"market_hash": plan.market_hash, "scored_until": str(scored_until), **asdict(plan.settings)},
+        config_hash=plan.config_hash,
+        snapshot_id=str(walked.forecasts["snapshot_id"].iloc[-1]),
+        git_commit=git_commit(),
+        forecasts=walked.forecasts,
+        scores=score_table(shown),
+        yearly=yearly_table(shown),
+        folds=fold_table(shown, dataset, walked.bundles),
+        bundle_dir=bundle_folder(root, last.cut, last.snapshot_id),
+        contributions=last_contributions(dataset, plan, last),
+    )
+
+
+def shown_rows(forecasts: pd.DataFrame, scored_until: date | None) -> pd.DataFrame:
+    """Return the forecasts that tables and plots may show."""
+    return forecasts if scored_until is None else forecasts[forecasts["decision_date"] <= pd.Timestamp(scored_until)]
+
+
+def fold_table(forecasts: pd.DataFrame, dataset: Dataset, bundles: tuple[Bundle, ...]) -> pd.DataFrame:
+    """Return one row per refit: rows known before the cut, and 4-week log loss against the base in the fold."""
+    dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
+    rows = []
+    for bundle in bundles:
+        fold = forecasts[(forecasts["bundle_cut"] == bundle.cut) & (forecasts["horizon_weeks"] == 4)]
+        row: dict[str, object] = {"cut": pd.Timestamp(bundle.cut), "n_train": int((dates < bundle.cut).sum())}
+        for event in EVENTS:
+            usable = fold[fold[f"y_{event}"].notna() & fold[f"p_{event}"].notna()]
+            y = usable[f"y_{event}"].to_numpy(np.float64)
+            for name, column in (("model", f"p_{event}"), ("base", f"p_{event}_base")):
+                loss = log_loss(usable[column].to_numpy(np.float64), y)
+                row[f"log_loss_{event}_{name}"] = float(loss.mean()) if len(loss) else float("nan")
+            head = bundle.heads[event, 4]
+            row[f"pool_{event}"], row[f"slope_{event}"] = head.pool, head.slope
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def last_contributions(dataset: Dataset, plan: Plan, bundle: Bundle) -> dict[Event, Contributions]:
+    """Explain the 4-week heads of a bundle on all rows it may forecast and the year before its cut."""
+    base = climatology(dataset)
+    rows = forecast_rows(dataset, plan, bundle.cut, None)
+    result = {}
+    for event, explanation in explain(bundle, dataset, rows, base, 4).items():
+        kept = [
+            place
+            for place, name in enumerate(explanation.names)
+            if name not in _PSEUDO and name in dataset.values.columns
+        ]
+        names = tuple(explanation.names[place] for place in kept)
+        values = dataset.values.loc[rows, list(names)].to_numpy(np.float64)
+        result[event] = Contributions(names, values, explanation.contributions[:, kept])
+    return result
+
+
+def baseline_table(forecasts: pd.DataFrame, dataset: Dataset, plan: Plan) -> pd.DataFrame:
+    """Return the pooled and per-pair score table of the heads and of every baseline on the same rows."""
+    base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
+    parts = {"heads": forecasts}
+    for name, frame in baseline_forecasts(dataset, base, refit_cuts(dataset, plan)).items():
+        parts[name] = with_probabilities(forecasts, frame)
+    tables = [score_table(part).assign(model=name) for name, part in parts.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def git_commit() -> str:
+    """Return the commit of the code, or ``unknown`` outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,96 @@
+"""What one experiment leaves behind, and the same as plain files: tables, figures, forecasts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import HORIZONS, Event
+from training.plots import Contributions, contribution_figure, reliability_figure, yearly_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One walk-forward with its scores and the bundle of its last refit.
+
+    Parameters
+    ----------
+    market, simulated : str, bool
+    config : mapping
+        The resolved configuration; nested mappings become dotted parameters.
+    config_hash, snapshot_id, git_commit : str
+        Digest of the configuration, of the data known at the last decision, and the code's commit.
+    forecasts : pandas.DataFrame
+        Rows of the walk-forward.
+    scores, yearly : pandas.DataFrame
+        Their `score_table` and `yearly_table`.
+    folds : pandas.DataFrame
+        One row per refit: `cut` and numbers such as `n_train`, `log_loss_in`, `log_loss_out`.
+    bundle_dir : Path
+        Folder of the bundle of the last refit.
+    contributions : mapping of event to Contributions
+        Of the last refit; may be empty.
+    """
+
+    market: str
+    simulated: bool
+    config: Mapping[str, Any]
+    config_hash: str
+    snapshot_id: str
+    git_commit: str
+    forecasts: pd.DataFrame
+    scores: pd.DataFrame
+    yearly: pd.DataFrame
+    folds: pd.DataFrame
+    bundle_dir: Path
+    contributions: Mapping[Event, Contributions] = field(default_factory=dict)
+
+
+def write_study(study: Study, folder: Path) -> None:
+    """Write a study's tables, figures and forecasts into a folder; the bundle has its own.
+
+    ``config.json``, ``scores.csv``, ``yearly.csv``, ``folds.csv`` (also ``.json`` and ``.md``), ``forecasts.parquet``,
+    ``reliability_Hw.png``, ``yearly_Hw.png`` and ``shap_EVENT.png``. Files that are there are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in (("scores", study.scores), ("yearly", study.yearly), ("folds", study.folds)):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "folds.md").write_text(_markdown(study.folds, study.simulated), encoding="utf-8")
+    study.folds.to_json(folder / "folds.json", orient="records", date_format="iso", indent=1)
+    text = json.dumps(study.config, indent=1, sort_keys=True, default=str, ensure_ascii=False)
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    study.forecasts.to_parquet(folder / "forecasts.parquet")
+    for name, figure in _figures(study):
+        figure.savefig(folder / f"{name}.png", dpi=110)
+
+
+def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
+    for horizon in HORIZONS:
+        if (study.scores["horizon_weeks"] == horizon).any():
+            yield f"reliability_{horizon}w", reliability_figure(study.forecasts, study.scores, horizon, study.simulated)
+            yield f"yearly_{horizon}w", yearly_figure(study.yearly, horizon, study.simulated)
+    for event, contributions in study.contributions.items():
+        yield f"shap_{event}", contribution_figure(event, contributions, study.simulated)
+
+
+def _markdown(table: pd.DataFrame, simulated: bool) -> str:
+    """Return a table in markdown, headed SIMULATED where it is."""
+    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    lines = [[str(name) for name in table.columns], ["---"] * len(table.columns), *rows]
+    head = "SIMULATED\n\n" if simulated else ""
+    return head + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, pd.Timestamp):
+        return str(value.date())
+    return f"{value:.4f}" if isinstance(value, float | np.floating) else str(value)

@@ -1,0 +1,244 @@
+"""Studies in MLflow: one run each, and its bundle as a version of the market's registered model.
+
+The only module of training that imports MLflow, inside the function that needs it; its telemetry is switched off when
+this module is imported. Nothing here is needed to train, score or explain: without a tracking server the study stays
+on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.errors import BundleError, CapshiftError
+from training.score_tables import POOLED
+from training.study import Study, write_study
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+# Before MLflow is imported, or it reports home.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DO_NOT_TRACK"] = "true"
+
+CHAMPION = "champion"
+BUNDLE_PATH = "bundle"
+"""Where the bundle lies among a run's artifacts."""
+_BATCH = 1000
+_PARAM_LENGTH = 6000
+_YEARLY = ("skill_log_loss", "skill_brier")
+_QUIET = ("mlflow", "alembic")
+_ENVIRONMENT = {
+    # An absent server is an answer too: do not wait minutes for it.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # Nothing on the terminal but what we print ourselves.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Defaults; what the user has set stays."""
+
+
+class TrackingError(CapshiftError):
+    """The study could not be logged; it is still on disk."""
+
+
+def model_name(market: str) -> str:
+    """Return the name of a market's registered model and experiment."""
+    return f"capshift-{market}"
+
+
+def log_study(study: Study, uri: str) -> str:
+    """Log a study as one MLflow run and register its bundle as the market's champion.
+
+    Parameters
+    ----------
+    study : Study
+    uri : str
+        Tracking URI: a server, or ``sqlite:///`` and a path; then the artifacts go next to the database file, into
+        ``mlflow/``.
+
+    Returns
+    -------
+    str
+        The run's id. Parameters are the configuration; metrics the scores (``skill_log_loss.switch.4w.pooled``), the
+        yearly skills with the year as step and the folds' numbers with the fold as step; artifacts the tables, figures,
+        forecasts and the bundle.
+
+    Raises
+    ------
+    TrackingError
+        If the server or database cannot be reached or refuses; a run begun is marked as failed.
+    BundleError
+        If the bundle's folder is not there.
+    """
+    if not study.bundle_dir.is_dir():
+        raise BundleError(f"the study's bundle is not there: {study.bundle_dir}")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    location = _artifact_location(uri, study.market)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # After the import, which sets the levels itself: progress of the database's set-up is nobody's concern.
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # ImportError: the driver of a database is not installed.
+    failures = (MlflowException, SQLAlchemyError, OSError, ImportError)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        run = client.create_run(
+            _experiment(client, study.market, location), tags=_tags(study), run_name=_run_name(study)
+        )
+    except failures as error:
+        raise TrackingError(_sentence(uri, error)) from error
+    try:
+        _log_run(client, run, study)
+        client.set_terminated(run.info.run_id)
+        _register(client, run, study)
+    except BaseException as error:
+        try:
+            client.set_terminated(run.info.run_id, status="FAILED")
+        except failures:
+            logging.getLogger(__name__).debug("run %s could not be marked as failed", run.info.run_id)
+        if isinstance(error, failures):
+            raise TrackingError(_sentence(uri, error)) from error
+        raise
+    return str(run.info.run_id)
+
+
+def _log_run(client: MlflowClient, run: Run, study: Study) -> None:
+    from mlflow.entities import Param
+
+    run_id = run.info.run_id
+    params = [Param(_key(name), value[:_PARAM_LENGTH]) for name, value in _flat(study.config)]
+    for start in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[start : start + 100])
+    metrics = list(_metrics(study, run.info.start_time))
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    with tempfile.TemporaryDirectory(prefix="capshift-") as folder:
+        write_study(study, Path(folder))
+        client.log_artifacts(run_id, folder)
+    client.log_artifacts(run_id, str(study.bundle_dir), BUNDLE_PATH)
+
+
+def _register(client: MlflowClient, run: Run, study: Study) -> None:
+    """Make the run's bundle the champion; the alias moves last."""
+    from mlflow.exceptions import MlflowException
+
+    name = model_name(study.market)
+    try:
+        client.create_registered_model(name, tags={"market": study.market, "simulated": _text(study.simulated)})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name, f"{run.info.artifact_uri}/{BUNDLE_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
+    )
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+
+
+def _experiment(client: MlflowClient, market: str, location: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = model_name(market)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            # Another process was faster.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or (found := client.get_experiment_by_name(name)) is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, market: str) -> str | None:
+    """Folder of the artifacts as a URI; a server decides for itself."""
+    if not uri.startswith("sqlite:///"):
+        if re.match(r"(postgresql|mysql|mssql|sqlite)\b", uri):
+            reason = "a bare database has no place for artifacts: name an MLflow server in front of it"
+            raise TrackingError(_sentence(uri, ValueError(reason)))
+        return None
+    database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackingError(_sentence(uri, error)) from error
+    return (database.parent / "mlflow" / model_name(market)).as_uri()
+
+
+def _metrics(study: Study, timestamp: int) -> Iterator[Metric]:
+    """Scores, yearly skills and folds; what is missing is left out."""
+    from mlflow.entities import Metric
+
+    def metric(name: str, value: Any, step: int) -> Iterator[Metric]:
+        if not math.isnan(number := float(value)):
+            yield Metric(_key(name), number, timestamp, step)
+
+    keys = ("event", "horizon_weeks", "pair")
+    for row in study.scores.to_dict("records"):
+        for column, value in row.items():
+            if column not in keys:
+                yield from metric(f"{column}.{row['event']}.{row['horizon_weeks']}w.{row['pair']}", value, 0)
+    for row in study.yearly.to_dict("records"):
+        if row["pair"] == POOLED:
+            for column in _YEARLY:
+                name = f"yearly_{column}.{row['event']}.{row['horizon_weeks']}w.{row['pair']}"
+                yield from metric(name, row[column], int(row["year"]))
+    numbers = study.folds.select_dtypes(include=[np.number, "bool"])
+    for step, fold in enumerate(numbers.to_dict("records")):
+        for column, value in fold.items():
+            yield from metric(f"fold_{column}", value, step)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _tags(study: Study) -> dict[str, str]:
+    return {
+        "market": study.market,
+        "simulated": _text(study.simulated),
+        "snapshot_id": study.snapshot_id,
+        "config_hash": study.config_hash,
+        "git_commit": study.git_commit,
+        "mlflow.source.git.commit": study.git_commit,
+    }
+
+
+def _run_name(study: Study) -> str:
+    return f"{'SIMULATED ' if study.simulated else ''}{study.market} {study.bundle_dir.name}"
+
+
+def _text(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def _key(name: str) -> str:
+    """Return a name in the characters that MLflow allows."""
+    return re.sub(r"[^\w\-. /]", "_", name)[:250]
+
+
+def _sentence(uri: str, error: Exception) -> str:
+    # Without what the libraries append, and without a password that the address may hold.
+    reason = " ".join(str(error).partition("\n[SQL")[0].split())[:200]
+    return re.sub(r"//[^/@\s]*@", "//", f"the study was not logged to MLflow at {uri}, it is kept on disk: {reason}")
