@@ -84,7 +84,9 @@ class History:
     def of(period: TimeArray, known_at: TimeArray, value: FloatArray) -> History:
         """Build a history from unordered rows; `value` may be one-dimensional."""
         order = np.lexsort((period, known_at))
-        values = np.asarray(value, dtype=np.float64).reshape(len(period), -1)
+        values = np.asarray(value, dtype=np.float64)
+        if values.ndim == 1:
+            values = values[:, None]
         return History(
             np.asarray(period, "datetime64[us]")[order], np.asarray(known_at, "datetime64[us]")[order], values[order]
         )
@@ -161,6 +163,8 @@ class Dataset:
         the last four missing until matured.
     lines : mapping of pair to History
         x_t = log(small) - log(large) on daily closes, every vintage.
+    clock : pandas.DataFrame, indexed by decision_date
+        `decision_at` (UTC), `entry_date` and `snapshot_id` of every decision day, whether a pair has a row or not.
     sessions : array of datetime64[us]
         Exchange sessions from the first price to some weeks after the last decision.
     """
@@ -174,4 +178,5 @@ class Dataset:
     known_at: pd.DataFrame
     outcomes: pd.DataFrame
     lines: Mapping[str, History]
+    clock: pd.DataFrame
     sessions: TimeArray

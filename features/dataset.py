@@ -43,13 +43,14 @@ def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
     DataContractError
         If it is not, with the previous decision day, or if the history starts later.
     """
-    calendar = market_calendar(market, day)
-    decisions = calendar.decisions()
     day = np.datetime64(day, "us")
+    start = np.datetime64(market.schedule.history_start, "us")
+    calendar = market_calendar(market, max(day, start))
+    decisions = calendar.decisions()
     if day < decisions[0]:
         raise DataContractError(
-            f"`as_of` {np.datetime64(day, 'D')} is before the history of market {market.name!r}, which starts "
-            f"{np.datetime64(decisions[0], 'D')}"
+            f"`as_of` {np.datetime64(day, 'D')} is before the history of market {market.name!r}; its first decision day "
+            f"is {np.datetime64(decisions[0], 'D')}"
         )
     if day not in decisions:
         raise DataContractError(
@@ -123,6 +124,7 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
         known_at=known_at,
         outcomes=outcomes,
         lines=lines,
+        clock=clock,
         sessions=calendar.sessions,
     )
 
@@ -143,10 +145,9 @@ def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFr
         kept = until[closed]
         frame = state_frame(x[row[closed]], vol[row[closed]], month[kept], _matured_weeks(period, x, entry, kept))
         frame.index = kept
-        member = index[np.isin(index, kept)]
         # A member whose own close was not known at its decision time has no row.
-        known = decisions[member] <= period[length[np.searchsorted(index, member)] - 1]
-        frames.append(frame.loc[member[known]])
+        known = closed[index] & (row[index] < length)
+        frames.append(frame.loc[index[known]])
     if not frames:
         raise DataContractError("no price of the pair is known at any decision")
     states = pd.concat(frames)

@@ -10,7 +10,7 @@ import pandas as pd
 from features.contracts import FeatureInfo, FloatArray, History, TimeArray
 from features.errors import DefinitionError
 from features.market import FeatureSpec, MarketSpec, PairSpec
-from features.pointintime import align, evaluate_at
+from features.pointintime import align, evaluate_at, newest_periods
 from features.states import STATE_FEATURES
 from features.transforms import evaluate, parse_formula
 
@@ -85,13 +85,14 @@ def feature_cells(
         align([series[source] for source in inputs]), times, lambda rows: evaluate(stages, rows)
     )
     decision = clock.index.to_numpy("datetime64[us]")
-    specs = [market.series[source] for source in inputs]
-    stale = np.timedelta64(max(source.stale_days for source in specs), "D")
-    usable = np.isfinite(value) & ~np.isnat(newest)
-    usable[usable] &= decision[usable] - newest[usable] <= stale
-    for source in specs:
-        if source.died is not None:
-            usable &= decision <= np.datetime64(source.died, "us")
+    limits = [np.timedelta64(market.series[source].stale_days, "D") for source in inputs]
+    # Comparisons with NaT are false: what has no newest period is not fresh.
+    usable = np.isfinite(value) & (decision - newest <= max(limits))
+    for source, limit in zip(inputs, limits, strict=True):
+        usable &= decision - newest_periods(series[source], times) <= limit
+        died = market.series[source].died
+        if died is not None:
+            usable &= decision <= np.datetime64(died, "us")
     return np.where(usable, value, np.nan), np.where(usable, known_at, nothing)
 
 

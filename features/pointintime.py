@@ -88,6 +88,8 @@ def epochs(history: History, times: TimeArray) -> Iterator[tuple[IntArray, TimeA
     length : array of int
         For each member of the group, how many rows of it were known; the as-of history is that prefix.
     """
+    if len(times) == 0:
+        return
     counts = np.searchsorted(history.known_at, times, side="right")
     period = history.period
     ahead = np.maximum.accumulate(period) if len(period) else period
@@ -101,7 +103,7 @@ def epochs(history: History, times: TimeArray) -> Iterator[tuple[IntArray, TimeA
         is_first[first_row] = 1
         distinct[1:] = np.cumsum(is_first)
     epoch = epoch_of_count[counts]
-    starts = np.flatnonzero(np.append(True, epoch[1:] != epoch[:-1])) if len(times) else np.array([], int)
+    starts = np.flatnonzero(np.append(True, epoch[1:] != epoch[:-1]))
     for start, stop in zip(starts, np.append(starts[1:], len(times)), strict=True):
         n = counts[stop - 1]
         if n == 0:
@@ -109,6 +111,18 @@ def epochs(history: History, times: TimeArray) -> Iterator[tuple[IntArray, TimeA
         index = np.arange(start, stop)
         as_of_period, as_of_value = latest_vintages(period[:n], history.value[:n])
         yield index, as_of_period, as_of_value, distinct[counts[start:stop]]
+
+
+def newest_periods(history: History, times: TimeArray) -> TimeArray:
+    """Return the newest period known at each time, shape (m,); NaT before the first.
+
+    Information set: rows with known_at <= the time.
+    """
+    counts = np.searchsorted(history.known_at, times, side="right")
+    newest = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
+    ahead = np.maximum.accumulate(history.period) if len(history) else history.period
+    newest[counts > 0] = ahead[counts[counts > 0] - 1]
+    return newest
 
 
 def evaluate_at(
@@ -135,12 +149,10 @@ def evaluate_at(
     Information set: rows with known_at <= the time.
     """
     value = np.full(len(times), np.nan)
-    newest = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
-    for index, period, rows, length in epochs(history, times):
+    for index, _, rows, length in epochs(history, times):
         seen = length > 0
         value[index[seen]] = function(rows)[length[seen] - 1]
-        newest[index[seen]] = period[length[seen] - 1]
     counts = np.searchsorted(history.known_at, times, side="right")
     known_at = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
     known_at[counts > 0] = history.known_at[counts[counts > 0] - 1]
-    return value, newest, known_at
+    return value, newest_periods(history, times), known_at

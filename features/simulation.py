@@ -1,10 +1,10 @@
-"""The process behind the simulated market, its known regimes and its known event probabilities.
+"""The process behind the simulated market: latent drivers, regimes and one day's step.
 
-Everything that comes out of here is SIMULATED. Six latent drivers move slowly. Three of them (`recovery`, `inflow`,
-`easing`) push the drift of one common size factor; three (`crowding`, `leverage`, `dryup`) set the hazard that a crowd
-in small caps unwinds. The size factor has a clustering variance and fat tails; each small segment follows it with its
-own loading and its own noise. `advance` is the only description of a day: the history is one path of it, and the true
-probabilities are Monte-Carlo averages over many paths of the very same function, started from the latent state.
+Everything that comes out of here is SIMULATED. Six latent drivers move slowly; what has built up of them over some
+weeks presses on the market in two ways: a *pull* on the drift of one common size factor, and a *strain* that sets the
+hazard that a crowd in small caps unwinds. The size factor has a clustering variance and fat tails; each small segment
+follows it with its own loading and its own noise. `advance` is the only description of a day: the history is one path
+of it, and `features.truth` averages over many paths of the very same function.
 """
 
 from __future__ import annotations
@@ -15,13 +15,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from features.calendar import TradingCalendar
-from features.contracts import EVENTS, HORIZONS, BoolArray, FloatArray, IntArray, TimeArray
-from features.market import MarketSpec
-from features.outcomes import events
-from features.states import style_in_force, weekly_sigma
+from features.contracts import BoolArray, FloatArray, IntArray, TimeArray
 
 SIMULATED = "SIMULATED"
 """The word that every product of the simulated market carries."""
@@ -30,30 +25,45 @@ Driver = Literal["recovery", "inflow", "easing", "crowding", "leverage", "dryup"
 Regime = Literal["calm", "crowded", "unwinding", "large-led"]
 
 DRIVERS: tuple[Driver, ...] = ("recovery", "inflow", "easing", "crowding", "leverage", "dryup")
-_HALFLIFE_WEEKS = np.array([20.0, 18.0, 20.0, 16.0, 14.0, 14.0])
-_KEEP = 0.5 ** (1.0 / (5.0 * _HALFLIFE_WEEKS))
-_PULL = np.array([-0.45, -0.45, 0.45, -0.35, -0.35, -0.35])
-"""Weight of each driver in the drift of the size factor."""
-_STRAIN = np.array([0.0, 0.0, 0.0, 0.65, 0.55, 0.55])
-"""Weight of each driver in the log hazard of an unwinding."""
-_ACTS = np.stack([_PULL, _STRAIN])
-_ADAPT = 1.0 - 0.5 ** (1.0 / 18.0)
-_CROWDING = DRIVERS.index("crowding")
+REGIMES: tuple[Regime, ...] = ("calm", "crowded", "unwinding", "large-led")
+
+TRUE_FEATURES: tuple[str, ...] = (
+    "pmi_level", "industrial_level", "m1_m2_scissors",
+    "fund_issuance_level", "etf_buying", "northbound_buying",
+    "repo_level", "gov_10y_level", "credit_spread_level",
+    "turnover_level", "amount_level", "active_level",
+    "micro_share", "valuation_spread", "overlap_level",
+    "basis_discount", "margin_level", "open_interest_level",
+    "vol_ratio", "sigma_percentile", "volatility_gap",
+)  # fmt: skip
+"""Features of the sample market that measure something the process acts through: three for each driver and three for
+its volatility. All others are noise or, like momentum, mere echoes of past prices."""
 
 SIZE_VOL = 0.0075
 """Long-run daily volatility of the size factor, log units."""
 MARKET_VOL = 0.0140
+"""Long-run daily volatility of the market, log units."""
 LOADINGS: Mapping[str, float] = {"s300": 0.0, "s500": 0.55, "s1000": 0.75, "s2000": 0.85, "micro": 1.0}
 """Loading of each segment on the size factor."""
 OWN_NOISE = 1.0
-"""Own volatility of a segment as a share of its loading times `SIZE_VOL`."""
-_DRIFT = 0.107
-"""Daily drift of the size factor in units of `SIZE_VOL` for a pull of one."""
-_PREMIUM = 0.035
-_HAZARD = 1.0 / 380.0
-_ALPHA, _BETA, _DEGREES = 0.02, 0.955, 8.0
+"""Own volatility of a segment as a multiple of its loading times `SIZE_VOL`."""
+
+_HALFLIFE_WEEKS = np.array([20.0, 18.0, 20.0, 16.0, 14.0, 14.0])
+_KEEP = 0.5 ** (1.0 / (5.0 * _HALFLIFE_WEEKS))
+_FRESH = np.sqrt(1.0 - _KEEP**2)
+_PULL = np.array([-0.45, -0.45, 0.45, -0.35, -0.35, -0.35])
+_STRAIN = np.array([0.0, 0.0, 0.0, 0.55, 0.45, 0.45])
+_ACTS = np.stack([_PULL, _STRAIN])
+"""Weight of each driver in the drift of the size factor and in the log hazard of an unwinding."""
+_ADAPT = 1.0 - 0.5 ** (1.0 / 18.0)
+"""Share of the gap between drivers and pressure that closes in a day: prices answer to what has built up."""
+_CROWDING = DRIVERS.index("crowding")
+_PREMIUM, _DRIFT = 0.035, 0.102
+"""Daily drift of the size factor in units of `SIZE_VOL`: constant, and for a pull of one."""
+_ALPHA, _BETA, _DEGREES = 0.02, 0.955, 6.0
+_HAZARD, _MOST_STRAIN = 1.0 / 350.0, 3.0
+_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -3.0, 1.3, 0.5, 0.25
 _CROWDED, _LARGE_LED = 1.0, -0.6
-_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -0.70, 1.0, 1.0 / 5.0, 0.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +74,8 @@ class Latent:
     ----------
     drivers : array, shape (6, ...)
         In the order of `DRIVERS`, each with a long-run variance near one.
+    pressure : array, shape (2, ...)
+        Pull (positive favours small caps) and strain (log hazard of an unwinding relative to its base).
     variance : array, shape (...)
         Of the size factor's next day, relative to `SIZE_VOL` squared.
     unwinding : array of bool, shape (...)
@@ -75,10 +87,13 @@ class Latent:
     variance: FloatArray
     unwinding: BoolArray
 
-    def rows(self, index: IntArray | slice) -> Latent:
-        """Return some of the times of a history of states, shape (..., 1) to be broadcast against paths."""
+    def at(self, index: IntArray) -> Latent:
+        """Return the states at some times of a history, with a last axis of length one for paths."""
         return Latent(
-            self.drivers[:, index, None], self.pressure[:, index, None], self.variance[index, None], self.unwinding[index, None].astype(np.bool_)
+            self.drivers[:, index, None],
+            self.pressure[:, index, None],
+            self.variance[index, None],
+            self.unwinding[index, None],
         )
 
 
@@ -91,47 +106,64 @@ class Shocks:
     event: FloatArray
 
 
-def pull(latent: Latent) -> FloatArray:
-    """Return what pushes the size factor: positive favours small caps."""
-    return latent.pressure[0]
+def advance(latent: Latent, shocks: Shocks, span: FloatArray) -> tuple[Latent, FloatArray, FloatArray]:
+    """Move one session.
 
-
-def strain(latent: Latent) -> FloatArray:
-    """Return the log of the hazard of an unwinding relative to its base."""
-    return latent.pressure[1]
-
-
-def advance(latent: Latent, shocks: Shocks) -> tuple[Latent, FloatArray, FloatArray]:
-    """Move one day.
+    Parameters
+    ----------
+    latent : Latent
+    shocks : Shocks
+    span : array
+        How many ordinary days' news the session carries, see `spans`.
 
     Returns
     -------
     latent : Latent
-        The state at the next close.
+        The state at the session's close.
     size : array
-        Return of the size factor over the day, log units.
+        Return of the size factor, log units.
     scale : array
-        Volatility of the day, in units of the long-run volatility; it also scales each segment's own noise.
+        Volatility of the session in units of the long-run daily one; it also scales each segment's own noise.
     """
-    begins = shocks.event < _HAZARD * np.exp(np.minimum(strain(latent), 3.0))
+    pull, strain = latent.pressure
+    begins = shocks.event < _HAZARD * np.exp(np.minimum(strain, _MOST_STRAIN))
     unwinding = np.where(latent.unwinding, shocks.event > _UNWIND_END, begins)
-    scale = np.sqrt(latent.variance) * np.where(unwinding, _UNWIND_VOL, 1.0)
-    drift = np.where(unwinding, _UNWIND_DRIFT, _PREMIUM + _DRIFT * pull(latent))
-    surprise = scale * shocks.size
-    shape = (-1,) + (1,) * (latent.drivers.ndim - 1)
-    keep = _KEEP.reshape(shape)
-    noise = np.sqrt(1.0 - keep**2) * shocks.drivers
+    volatility = np.sqrt(latent.variance) * np.where(unwinding, _UNWIND_VOL, 1.0)
+    surprise = volatility * shocks.size
+    drift = np.where(unwinding, _UNWIND_DRIFT, _PREMIUM + _DRIFT * pull)
+    stretch = np.sqrt(span)
+    keep, fresh = _column(_KEEP, latent.drivers), _column(_FRESH, latent.drivers)
+    drivers = keep * latent.drivers + fresh * shocks.drivers
     # Small caps that run attract the crowd; an unwinding drives it out.
-    drivers = keep * latent.drivers + noise
-    drivers[_CROWDING] = (
-        keep[_CROWDING] * latent.drivers[_CROWDING]
-        + 0.8 * noise[_CROWDING]
-        + 0.6 * np.sqrt(1.0 - keep[_CROWDING] ** 2) * surprise
-        - _UNWIND_RELIEF * unwinding
-    )
-    variance = (1.0 - _ALPHA - _BETA) + _ALPHA * np.minimum(surprise**2, 16.0) + _BETA * latent.variance
+    drivers[_CROWDING] += _FRESH[_CROWDING] * (0.6 * surprise - 0.2 * shocks.drivers[_CROWDING])
+    drivers[_CROWDING] -= _UNWIND_RELIEF * unwinding
     pressure = latent.pressure + _ADAPT * (np.tensordot(_ACTS, drivers, axes=1) - latent.pressure)
-    return Latent(drivers, pressure, variance, unwinding), SIZE_VOL * (drift + surprise), scale
+    variance = (1.0 - _ALPHA - _BETA) + _ALPHA * np.minimum(surprise**2, 16.0) + _BETA * latent.variance
+    size = SIZE_VOL * (span * drift + stretch * surprise)
+    return Latent(drivers, pressure, variance, unwinding), size, stretch * volatility
+
+
+def _column(values: FloatArray, like: FloatArray) -> FloatArray:
+    return values.reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def spans(sessions: TimeArray) -> FloatArray:
+    """Return how many ordinary days' news each session carries: a week cut short by holidays has a full week's."""
+    week = (sessions.astype("datetime64[D]").astype(np.int64) + 3) // 7
+    _, group, count = np.unique(week, return_inverse=True, return_counts=True)
+    return np.minimum(5.0 / count[group], 2.5)
+
+
+def regimes(latent: Latent) -> npt.NDArray[np.str_]:
+    """Name the regime of each state: unwinding goes before crowded, crowded before large-led, all before calm."""
+    pull, strain = latent.pressure
+    tests = [latent.unwinding, strain > _CROWDED, pull < _LARGE_LED]
+    return np.select(tests, ["unwinding", "crowded", "large-led"], default="calm")
+
+
+def student(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    """Draw from the t distribution of the surprises, scaled to unit variance."""
+    return np.asarray(rng.standard_t(_DEGREES, shape) * np.sqrt((_DEGREES - 2.0) / _DEGREES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +174,8 @@ class Path:
     ----------
     sessions : array of datetime64[us], shape (n,)
     latent : Latent
-        State at each close; drivers have shape (6, n).
-    returns : dict of segment to array, shape (n,)
+        State at each close; times on the last axis.
+    returns : mapping of segment to array, shape (n,)
         Daily log returns.
     """
 
@@ -160,136 +192,30 @@ def generate(sessions: TimeArray, seed: int) -> Path:
     """Draw one history, deterministic in `seed`."""
     rng = np.random.default_rng([seed, 1])
     n = len(sessions)
-    normals = rng.standard_normal((n, len(DRIVERS)))
-    size = _student(rng, (n,))
-    events = rng.random(n)
+    normals, size, events = rng.standard_normal((n, len(DRIVERS))), student(rng, (n,)), rng.random(n)
     start = 0.7 * rng.standard_normal(len(DRIVERS))
     latent = Latent(start, _ACTS @ start, np.array(1.0), np.array(False))
-    pressure = np.empty((2, n))
-    drivers, variance, unwinding = np.empty((len(DRIVERS), n)), np.empty(n), np.empty(n, dtype=np.bool_)
+    drivers, pressure = np.empty((len(DRIVERS), n)), np.empty((2, n))
+    variance, unwinding = np.empty(n), np.empty(n, dtype=np.bool_)
     factor, scale = np.empty(n), np.empty(n)
-    for day in range(n):
-        latent, factor[day], scale[day] = advance(latent, Shocks(normals[day], size[day], events[day]))
-        pressure[:, day] = latent.pressure
-        drivers[:, day], variance[day], unwinding[day] = latent.drivers, latent.variance, latent.unwinding
+    for day, span in enumerate(spans(sessions)):
+        latent, factor[day], scale[day] = advance(latent, Shocks(normals[day], size[day], events[day]), span)
+        drivers[:, day], pressure[:, day] = latent.drivers, latent.pressure
+        variance[day], unwinding[day] = latent.variance, latent.unwinding
     market = _market(rng, unwinding)
-    returns = {name: market + loading * factor for name, loading in LOADINGS.items()}
-    for name, loading in LOADINGS.items():
-        returns[name] = returns[name] + OWN_NOISE * loading * SIZE_VOL * scale * rng.standard_normal(n)
+    returns = {
+        name: market + loading * (factor + OWN_NOISE * SIZE_VOL * scale * student(rng, (n,)))
+        for name, loading in LOADINGS.items()
+    }
     return Path(sessions, Latent(drivers, pressure, variance, unwinding), returns)
-
-
-def _student(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
-    return rng.standard_t(_DEGREES, shape) * np.sqrt((_DEGREES - 2.0) / _DEGREES)
 
 
 def _market(rng: np.random.Generator, unwinding: BoolArray) -> FloatArray:
     """Return the common market: clustering variance, fat tails, weak while a crowd unwinds."""
-    shocks = _student(rng, unwinding.shape)
+    shocks = student(rng, unwinding.shape)
     returns, variance = np.empty(len(shocks)), 1.0
     for day, shock in enumerate(shocks):
         surprise = np.sqrt(variance) * shock
         returns[day] = MARKET_VOL * (0.02 + surprise - 0.25 * unwinding[day])
         variance = 0.02 + 0.07 * min(surprise**2, 16.0) + 0.91 * variance
     return returns
-
-
-_PATHS = 1000
-_BLOCK = 64
-"""Decisions evaluated together: keeps the arrays in the processor's cache."""
-
-
-def true_probabilities(path: Path, market: MarketSpec, calendar: TradingCalendar, seed: int) -> pd.DataFrame:
-    """Compute the true event probabilities of every decision by Monte Carlo of the process itself.
-
-    Parameters
-    ----------
-    path : Path
-    market : MarketSpec
-    calendar : TradingCalendar
-        Must reach some weeks beyond the last decision.
-    seed : int
-
-    Returns
-    -------
-    pandas.DataFrame, indexed by (pair, decision_date, horizon_weeks)
-        `p_switch, p_large, p_crash` given the full latent state at the decision's close, and `regime`. Only decisions
-        with a style in force. The same innovations serve all decisions, so that differences between them are sharp.
-    """
-    decisions = calendar.decisions()
-    ahead = calendar.position(calendar.entries(decisions))
-    count = int(np.searchsorted(decisions, path.sessions[-1], side="right"))
-    decisions, at = decisions[:count], calendar.position(decisions[:count])
-    # Days from each decision to its entry and to the following four entries.
-    offsets = np.stack([ahead[week : week + count] for week in range(max(HORIZONS) + 1)], axis=1) - at[:, None]
-    states = {}
-    for name, pair in market.pairs.items():
-        x = path.line(pair.large, pair.small)[at]
-        sigma = weekly_sigma(x)
-        states[name] = sigma, style_in_force(x, sigma)[0]
-    noise = _noise(np.random.default_rng([seed, 2]), int(offsets.max()), len(LOADINGS))
-    chance = np.empty((len(market.pairs), count, len(HORIZONS), len(EVENTS)))
-    for start in range(0, count, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        entered = _entry_returns(path.latent.rows(at[block]), offsets[block], noise)
-        for row, (name, pair) in enumerate(market.pairs.items()):
-            line = entered[pair.small] - entered[pair.large]
-            sigma, style = (np.repeat(part[block], _PATHS) for part in states[name])
-            for column, horizon in enumerate(HORIZONS):
-                walk = (line[1 : horizon + 1] - line[0]).reshape(horizon, -1).T
-                for event, happened in enumerate(events(walk, sigma, style, horizon)):
-                    chance[row, block, column, event] = happened.reshape(-1, _PATHS).mean(axis=1)
-    regime = regimes(Latent(path.latent.drivers[:, at], path.latent.pressure[:, at], path.latent.variance[at], path.latent.unwinding[at]))
-    index = pd.MultiIndex.from_product(
-        [market.pairs, pd.DatetimeIndex(decisions), HORIZONS], names=["pair", "decision_date", "horizon_weeks"]
-    )
-    frame = pd.DataFrame(chance.reshape(-1, len(EVENTS)), index=index, columns=[f"p_{event}" for event in EVENTS])
-    frame["regime"] = np.tile(np.repeat(regime, len(HORIZONS)), len(market.pairs))
-    ruled = np.concatenate([np.repeat(style != 0, len(HORIZONS)) for _, style in states.values()])
-    return frame[ruled]
-
-
-def regimes(latent: Latent) -> npt.NDArray[np.str_]:
-    """Name the regime of each latent state: unwinding before crowded before large-led before calm."""
-    crowded, led = strain(latent) > _CROWDED, pull(latent) < _LARGE_LED
-    names: list[Regime] = ["unwinding", "crowded", "large-led"]
-    return np.select([latent.unwinding, crowded, led], names, default="calm")
-
-
-def _noise(rng: np.random.Generator, days: int, segments: int) -> list[tuple[Shocks, FloatArray]]:
-    """Draw antithetic innovations of `days` days for `_PATHS` paths: shocks and each segment's own noise."""
-    half = _PATHS // 2
-
-    def mirrored(draw: FloatArray, centre: float = 0.0) -> FloatArray:
-        return np.concatenate([draw, 2.0 * centre - draw], axis=-1)
-
-    return [
-        (
-            Shocks(
-                mirrored(rng.standard_normal((len(DRIVERS), 1, half))),
-                mirrored(_student(rng, (1, half))),
-                mirrored(rng.random((1, half)), 0.5),
-            ),
-            mirrored(rng.standard_normal((segments, 1, half))),
-        )
-        for _ in range(days)
-    ]
-
-
-def _entry_returns(
-    latent: Latent, offsets: IntArray, noise: list[tuple[Shocks, FloatArray]]
-) -> dict[str, FloatArray]:
-    """Return each segment's log return over the market from decision to entry points, shape (entries, weeks, paths)."""
-    weeks, points = offsets.shape
-    reached = {name: np.zeros((points, weeks, _PATHS)) for name in LOADINGS}
-    so_far = {name: np.zeros((weeks, _PATHS)) for name in LOADINGS}
-    for day, (shocks, own) in enumerate(noise, start=1):
-        latent, size, scale = advance(latent, shocks)
-        for position, (name, loading) in enumerate(LOADINGS.items()):
-            if not loading:
-                continue
-            so_far[name] += loading * (size + OWN_NOISE * SIZE_VOL * scale * own[position])
-            for point in range(points):
-                arrived = offsets[:, point] == day
-                reached[name][point, arrived] = so_far[name][arrived]
-    return reached

@@ -39,15 +39,20 @@ def weekly_sigma(x: FloatArray) -> FloatArray:
     Returns
     -------
     array, shape (n,)
-        Weekly log units; missing before 26 changes. Information set: row i uses rows up to i.
+        Weekly log units; missing before 26 changes and where the line has never moved. Information set: row i uses
+        rows up to i.
     """
     squared = pd.Series(np.diff(x, prepend=np.nan) ** 2)
-    mean_square = squared.ewm(halflife=SIGMA_HALFLIFE, adjust=True, min_periods=SIGMA_MIN_WEEKS).mean()
-    return np.sqrt(mean_square.to_numpy())
+    weighted = squared.ewm(halflife=SIGMA_HALFLIFE, adjust=True, min_periods=SIGMA_MIN_WEEKS).mean()
+    mean_square = weighted.to_numpy(np.float64)
+    return np.sqrt(np.where(mean_square > 0, mean_square, np.nan))
 
 
 def style_in_force(x: FloatArray, sigma: FloatArray) -> tuple[IntArray, FloatArray, IntArray]:
     """Run the flip rule forward: the style flips when the adverse move from the extreme reaches sigma sqrt(13).
+
+    Before the first flip both extremes are watched, from the first row on; should one row lie that far from both, small
+    caps lead.
 
     Parameters
     ----------

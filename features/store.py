@@ -1,7 +1,8 @@
 """Append-only, bitemporal observation store in one DuckDB file.
 
 Every row says what it describes (`period`), when it could be known (`known_at`) and when it was written
-(`recorded_at`); times are UTC. Nothing is updated or deleted: a changed value is a new vintage.
+(`recorded_at`); times are UTC. Nothing is updated or deleted: a changed value is a new vintage. Of the vintages of one
+period the one with the latest `known_at` counts, then the one recorded last, then the one its source calls a revision.
 """
 
 from __future__ import annotations
@@ -15,47 +16,98 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from features.contracts import History
-from features.errors import DataContractError, LockedError
-from features.market import MarketSpec
+from features.calendar import local_to_utc
+from features.contracts import History, latest_vintages
+from features.errors import CapshiftError, DataContractError, LockedError
+from features.frames import OBSERVATION_COLUMNS, check_observations
+from features.market import MarketSpec, SeriesSpec
 
-OBSERVATION_COLUMNS = ("series", "period", "known_at", "value", "estimated", "revision")
-"""Columns of a batch to append: `estimated` marks a guessed `known_at`, `revision` a dated later vintage."""
+__all__ = ["OBSERVATION_COLUMNS", "Appended", "Store", "histories"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS observations (
-    market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
-    value DOUBLE NOT NULL, estimated BOOLEAN NOT NULL, revision BOOLEAN NOT NULL,
-    recorded_at TIMESTAMP NOT NULL);
-CREATE TABLE IF NOT EXISTS quarantine (
-    market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
-    value DOUBLE, "check" VARCHAR NOT NULL, reason VARCHAR NOT NULL, recorded_at TIMESTAMP NOT NULL);
+_TABLES = {
+    "observations": """CREATE TABLE observations (
+        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
+        value DOUBLE NOT NULL, estimated BOOLEAN NOT NULL, revision BOOLEAN NOT NULL,
+        recorded_at TIMESTAMP NOT NULL)""",
+    "quarantine": """CREATE TABLE quarantine (
+        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
+        value DOUBLE, "check" VARCHAR NOT NULL, reason VARCHAR NOT NULL, recorded_at TIMESTAMP NOT NULL)""",
+}
+_COLUMNS = {
+    "observations": ["market", "series", "period", "known_at", "value", "estimated", "revision", "recorded_at"],
+    "quarantine": ["market", "series", "period", "known_at", "value", "check", "reason", "recorded_at"],
+}
+
+# Writing time of an append: `now`, but never before an earlier append, whatever the clock says.
+_RECORDED_AT = """
+SELECT greatest($now::TIMESTAMP, max(recorded_at) + INTERVAL 1 MICROSECOND) FROM observations
 """
 
-# A plain row is new when its period is new, and a new vintage known from now on when its value changed. A dated
-# revision is new when, at its own date, another value (or none) was visible.
-_FRESH = """
-WITH latest AS (
-    SELECT series, period, arg_max(value, known_at) AS value
-    FROM observations WHERE market = $market AND NOT revision GROUP BY series, period
-), plain AS (
-    SELECT b.series, b.period, b.value, b.estimated, false AS revision,
-           CASE WHEN l.value IS NULL THEN b.known_at ELSE greatest(b.known_at, $now::TIMESTAMP) END AS known_at
-    FROM batch b LEFT JOIN latest l USING (series, period)
-    WHERE NOT b.revision AND (l.value IS NULL OR l.value <> b.value)
-), known AS (
-    SELECT series, period, known_at, value, false AS fellow FROM observations WHERE market = $market
-    UNION ALL SELECT series, period, known_at, value, false FROM plain
-    UNION ALL SELECT series, period, known_at, value, true FROM batch WHERE revision
-), visible AS (
-    SELECT r.series, r.period, r.known_at, r.value, r.estimated, arg_max(k.value, k.known_at) AS seen
+# Plain rows of periods that have none yet. Where another value was in quarantine, this one is a correction made now.
+_FIRST = """
+INSERT INTO observations
+SELECT $market, b.series, b.period,
+       CASE WHEN q.wrong THEN greatest(b.known_at, $now::TIMESTAMP) ELSE b.known_at END AS known_at,
+       b.value, b.estimated, false, $recorded_at::TIMESTAMP
+FROM batch b
+LEFT JOIN (SELECT series, period, bool_and(q.value IS DISTINCT FROM b.value) AS wrong
+           FROM quarantine q JOIN batch b USING (series, period)
+           WHERE q.market = $market AND NOT b.revision GROUP BY series, period) q USING (series, period)
+WHERE NOT b.revision AND NOT EXISTS (
+    SELECT 1 FROM observations o
+    WHERE o.market = $market AND NOT o.revision AND o.series = b.series AND o.period = b.period)
+ORDER BY b.series, known_at, b.period
+"""
+
+# Dated revisions, where another value (or none) would be visible at their own date.
+_REVISIONS = """
+INSERT INTO observations
+WITH known AS (
+    SELECT series, period, known_at, recorded_at, value, false AS fellow FROM observations WHERE market = $market
+    UNION ALL
+    SELECT series, period, known_at, $recorded_at::TIMESTAMP, value, true FROM batch WHERE revision
+), seen AS (
+    SELECT r.series, r.period, r.known_at, r.value, r.estimated,
+           arg_max(k.value, {'known_at': k.known_at, 'recorded_at': k.recorded_at, 'fellow': k.fellow}) AS seen
     FROM batch r LEFT JOIN known k ON k.series = r.series AND k.period = r.period
          AND (k.known_at < r.known_at OR (k.known_at = r.known_at AND NOT k.fellow))
     WHERE r.revision GROUP BY ALL
 )
-SELECT series, period, known_at, value, estimated, revision FROM plain
-UNION ALL
-SELECT series, period, known_at, value, estimated, true FROM visible WHERE seen IS NULL OR seen <> value
+SELECT $market, series, period, known_at, value, estimated, true, $recorded_at::TIMESTAMP
+FROM seen WHERE seen IS NULL OR seen <> value
+ORDER BY series, known_at, period
+"""
+
+# Where a plain value changed, what the batch says of that period counts from now on: its plain value, or the last of
+# its dated revisions up to now.
+_CHANGED = """
+INSERT INTO observations
+WITH latest AS (  -- plain rows of a period are written in the order of their known_at
+    SELECT series, period, arg_max(value, recorded_at) AS value, max(known_at) AS known_at
+    FROM observations WHERE market = $market AND NOT revision GROUP BY series, period
+), changed AS (
+    SELECT b.series, b.period, greatest(b.known_at, $now::TIMESTAMP, l.known_at) AS since
+    FROM batch b JOIN latest l USING (series, period) WHERE NOT b.revision AND b.value <> l.value
+), claim AS (
+    SELECT c.series, c.period, c.since, b.value, b.estimated, b.revision
+    FROM changed c JOIN batch b USING (series, period) WHERE b.known_at <= c.since
+    QUALIFY row_number() OVER (PARTITION BY series, period ORDER BY b.known_at DESC, b.revision DESC) = 1
+), visible AS (
+    SELECT c.series, c.period, arg_max(
+        o.value, {'known_at': o.known_at, 'recorded_at': o.recorded_at, 'revision': o.revision}) AS value
+    FROM changed c JOIN observations o ON o.series = c.series AND o.period = c.period AND o.known_at <= c.since
+    WHERE o.market = $market GROUP BY c.series, c.period
+)
+SELECT $market, c.series, c.period, c.since, c.value, c.estimated, c.revision, $recorded_at::TIMESTAMP
+FROM claim c JOIN visible v USING (series, period) WHERE c.value <> v.value
+ORDER BY c.series, c.since, c.period
+"""
+
+_HOLD = """
+INSERT INTO quarantine
+SELECT $market, series, period, known_at, value, "check", reason, $recorded_at::TIMESTAMP FROM held h
+WHERE NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.market = $market AND q.series = h.series
+                  AND q.period = h.period AND q.value IS NOT DISTINCT FROM h.value)
 """
 
 
@@ -82,34 +134,54 @@ class Store:
 
     @contextmanager
     def _connect(self, *, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file, sure that it is a store of ours; a failure inside leaves it as it was."""
         if not write and not self.path.exists():
             raise DataContractError(f"{self.path}: no observation store here; run `capshift ingest` first")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = duckdb.connect(str(self.path), read_only=not write, config={"threads": 2})
-        except duckdb.IOException as error:
-            if "lock" in str(error).lower():
-                raise LockedError(f"{self.path}: another process holds the store; wait for it to finish") from error
-            raise DataContractError(
-                f"{self.path}: not a readable observation store; move it away and run `capshift ingest` again"
-            ) from error
-        except duckdb.Error as error:
-            raise DataContractError(
-                f"{self.path}: not a readable observation store; move it away and run `capshift ingest` again"
-            ) from error
+        except (duckdb.Error, OSError) as error:
+            raise self._failure(error) from error
         try:
-            if write:
-                connection.execute(_SCHEMA)
+            self._require_ours(connection, write=write)
             yield connection
-        except duckdb.CatalogException as error:
-            raise DataContractError(f"{self.path}: not an observation store of capshift") from error
+        except duckdb.Error as error:
+            raise self._failure(error) from error
         finally:
             connection.close()
+
+    def _require_ours(self, connection: duckdb.DuckDBPyConnection, *, write: bool) -> None:
+        tables: dict[str, list[str]] = {}
+        for table, column in connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns ORDER BY table_name, ordinal_position"
+        ).fetchall():
+            tables.setdefault(table, []).append(column)
+        if not tables and not write:
+            raise DataContractError(f"{self.path}: the observation store is empty; run `capshift ingest` first")
+        if tables and tables != _COLUMNS:
+            raise DataContractError(
+                f"{self.path}: not an observation store of capshift but a database with the table(s) "
+                f"{', '.join(sorted(tables))}; name another file or another `--artifacts` folder"
+            )
+
+    def _failure(self, error: Exception) -> CapshiftError:
+        """Say in one sentence what DuckDB or the file system complains about."""
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "could not set lock" in said.lower() or isinstance(error, duckdb.ConnectionException):
+            return LockedError(f"{self.path}: another process holds the store; wait for it to finish")
+        return DataContractError(
+            f"{self.path}: cannot be used as observation store: {said}; if the file is damaged, move it away and run "
+            "`capshift ingest` again"
+        )
 
     def append(
         self, market: str, batch: pd.DataFrame, now: np.datetime64, quarantine: pd.DataFrame | None = None
     ) -> Appended:
-        """Append what is new of a batch in one transaction.
+        """Append what is new of a batch, all or nothing.
+
+        A period's first plain row is known when it says. A changed one is a new vintage, known from `now` on (or from
+        its own `known_at`, if that is later); so is a value that replaces one in quarantine. A dated revision is known
+        at its own date. Rows that say what is already visible are not written again.
 
         Parameters
         ----------
@@ -117,99 +189,110 @@ class Store:
         batch : pandas.DataFrame
             Columns `OBSERVATION_COLUMNS`.
         now : datetime64[us]
-            UTC; written as `recorded_at` and the earliest `known_at` of a changed value without a revision date.
+            UTC; the earliest `known_at` of a changed value without a revision date. Also written as `recorded_at`,
+            moved behind that of the append before should the clock have run backwards.
         quarantine : pandas.DataFrame, optional
             Rows to keep but never serve: `series, period, known_at, value, check, reason`.
 
         Raises
         ------
         DataContractError
-            If a plain row of the batch repeats a (series, period).
+            If a column has the wrong type or a missing value, or a row of the batch repeats a (series, period), for
+            revisions a (series, period, known_at); carries the rows. Also if the file is no store.
+        LockedError
+            If another process holds the store.
         """
-        batch = batch.loc[:, list(OBSERVATION_COLUMNS)]
-        plain = batch[~batch["revision"].astype(bool)]
-        repeated = plain.duplicated(["series", "period"], keep=False)
-        if repeated.any():
-            rows = plain[repeated]
-            first = rows.iloc[0]
-            raise DataContractError(
-                f"{first['series']}: period {first['period']:%Y-%m-%d} appears more than once; keep one row", rows
-            )
-        held = quarantine if quarantine is not None else pd.DataFrame()
+        batch = check_observations(batch)
+        _no_repeats(batch)
+        parameters = {"market": market, "now": pd.Timestamp(now).to_pydatetime()}
         with self._connect(write=True) as connection:
-            connection.register("batch", batch)
-            parameters = {"market": market, "now": pd.Timestamp(now).to_pydatetime()}
             connection.begin()
-            [(added,)] = connection.execute(f"SELECT count(*) FROM ({_FRESH})", parameters).fetchall()
-            if added:
-                connection.execute(
-                    "INSERT INTO observations SELECT $market, series, period, known_at, value, estimated, revision, "
-                    "$now::TIMESTAMP "
-                    f"FROM ({_FRESH}) ORDER BY series, known_at, period",
-                    parameters,
-                )
-            held_new = 0
-            if len(held):
-                connection.register("held", held)
-                [(held_new,)] = connection.execute(
-                    'INSERT INTO quarantine SELECT $market, series, period, known_at, value, "check", reason, '
-                    "$now::TIMESTAMP FROM held h WHERE NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.market = $market "
-                    "AND q.series = h.series AND q.period = h.period AND q.value IS NOT DISTINCT FROM h.value)",
-                    parameters,
-                ).fetchall()
+            if not connection.execute("SELECT 1 FROM information_schema.tables").fetchall():
+                for definition in _TABLES.values():
+                    connection.execute(definition)
+            [(recorded_at,)] = connection.execute(_RECORDED_AT, {"now": parameters["now"]}).fetchall()
+            parameters["recorded_at"] = recorded_at
+            connection.register("batch", batch)
+            added = sum(_insert(connection, statement, parameters) for statement in (_FIRST, _REVISIONS, _CHANGED))
+            held = 0
+            if quarantine is not None and len(quarantine):
+                connection.register("held", quarantine)
+                held = _insert(connection, _HOLD, parameters)
             connection.commit()
-        return Appended(added, len(batch) - added, held_new)
+        return Appended(added, len(batch) - added, held)
 
     def observations(self, market: str, until: np.datetime64 | None = None) -> pd.DataFrame:
-        """Return every vintage with known_at <= `until`: `series, period, known_at, value, estimated, recorded_at`."""
+        """Return every vintage with known_at <= `until`: `series, period, known_at, value, estimated, recorded_at`.
+
+        Rows come ordered by series, known_at and period; of the same three the one that counts is last.
+        """
         with self._connect(write=False) as connection:
             return connection.execute(
                 "SELECT series, period, known_at, value, estimated, recorded_at FROM observations "
-                "WHERE market = $market AND known_at <= $until ORDER BY series, known_at, period, recorded_at",
+                "WHERE market = $market AND known_at <= $until "
+                "ORDER BY series, known_at, period, recorded_at, revision",
                 {"market": market, "until": _bound(until)},
             ).df()
 
     def quarantined(self, market: str) -> pd.DataFrame:
-        """Return the rows that are kept but never served."""
+        """Return the rows that are kept but never served, in the order of series, period and time of writing."""
         with self._connect(write=False) as connection:
             return connection.execute(
                 'SELECT series, period, known_at, value, "check", reason, recorded_at FROM quarantine '
-                "WHERE market = $market ORDER BY series, period",
+                "WHERE market = $market ORDER BY series, period, recorded_at",
                 {"market": market},
             ).df()
 
     def as_of(self, market: MarketSpec, time: np.datetime64) -> pd.DataFrame:
         """Return what could be known at `time`: the latest vintage of each period, `series, period, known_at, value`.
 
-        A series is served within its lifetime only: no period before its birth, nothing at all once it is dead, and
-        values before a definition break come in today's unit.
+        A series is served within its lifetime only: no period before its birth, nothing at all once the day of its
+        death is over on the market's clock; values before a definition break come in today's unit.
 
         Information set: rows with known_at <= time.
         """
         frames = []
         for name, history in histories(self.observations(market.name, time), market).items():
-            died = market.series[name].died
-            if died is not None and time > np.datetime64(died, "us") + np.timedelta64(1, "D"):
+            if _dead(market.series[name], market.schedule.timezone, time):
                 continue
-            period, value = history.as_of(time)
-            _, known_at = History(history.period, history.known_at, history.known_at.astype(np.int64)[:, None]).as_of(time)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "series": name,
-                        "period": period,
-                        "known_at": known_at[:, 0].astype("datetime64[us]"),
-                        "value": value[:, 0],
-                    }
-                )
-            )
+            rows = np.arange(len(history), dtype=np.float64)[:, None]
+            period, row = latest_vintages(history.period, rows)
+            newest = row[:, 0].astype(np.int64)
+            columns = {"period": period, "known_at": history.known_at[newest], "value": history.value[newest, 0]}
+            frames.append(pd.DataFrame({"series": name, **columns}))
         if not frames:
             return pd.DataFrame(columns=["series", "period", "known_at", "value"])
         return pd.concat(frames, ignore_index=True)
 
 
+def _no_repeats(batch: pd.DataFrame) -> None:
+    revision = batch["revision"].to_numpy(np.bool_)
+    for rows, keys in ((batch[~revision], ["series", "period"]), (batch[revision], ["series", "period", "known_at"])):
+        repeated = rows.duplicated(keys, keep=False)
+        if repeated.any():
+            found = rows[repeated].sort_values(keys)
+            first = found.iloc[0]
+            raise DataContractError(
+                f"{first['series']}: period {first['period']:%Y-%m-%d} appears more than once; keep one row", found
+            )
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, object]) -> int:
+    used = {name: value for name, value in parameters.items() if f"${name}" in statement}
+    [(count,)] = connection.execute(statement, used).fetchall()
+    return int(count)
+
+
 def _bound(until: np.datetime64 | None) -> object:
     return pd.Timestamp(until if until is not None else "2262-01-01").to_pydatetime()
+
+
+def _dead(spec: SeriesSpec, timezone: str, time: np.datetime64) -> bool:
+    """Whether the last day of a series is over on the market's clock."""
+    if spec.died is None:
+        return False
+    over = local_to_utc(np.array([spec.died], dtype="datetime64[us]"), pd.Timedelta(days=1), timezone)[0]
+    return bool(time >= over)
 
 
 def histories(observations: pd.DataFrame, market: MarketSpec) -> dict[str, History]:
@@ -231,7 +314,7 @@ def histories(observations: pd.DataFrame, market: MarketSpec) -> dict[str, Histo
         value = rows["value"].to_numpy(np.float64, copy=True)
         for change in spec.breaks:
             value[period < np.datetime64(change.date, "us")] *= change.factor
-        keep = np.ones(len(period), dtype=bool)
+        keep = np.ones(len(period), dtype=np.bool_)
         if spec.born is not None:
             keep &= period >= np.datetime64(spec.born, "us")
         if spec.died is not None:

@@ -7,18 +7,22 @@ is what lets one evaluation serve all decision dates of an unrevised history. Un
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from features.contracts import FloatArray
+from features.contracts import BoolArray, FloatArray
 from features.errors import DefinitionError
 
 _STAGE = re.compile(r"^(each:\s*)?([a-z_]+)(?:\(([^()]*)\))?$")
+_ROUNDING = 1e-12
+"""A window whose range is this small beside its values holds one number and the rounding of sums."""
 
 
 def _shifted(x: FloatArray, n: int) -> FloatArray:
@@ -30,8 +34,16 @@ def _shifted(x: FloatArray, n: int) -> FloatArray:
 
 def _windows(x: FloatArray, n: int) -> FloatArray:
     """Return trailing windows, shape (len, n), the first n - 1 rows missing."""
+    if len(x) == 0:
+        return np.empty((0, n))
     padded = np.concatenate([np.full(n - 1, np.nan), x])
     return sliding_window_view(padded, n)
+
+
+def _flat(windows: FloatArray) -> BoolArray:
+    """Whether a window (last axis) does not move, missing rows left out: then it has no scale."""
+    high, low = np.fmax.reduce(windows, axis=-1), np.fmin.reduce(windows, axis=-1)
+    return np.asarray(high - low <= _ROUNDING * np.maximum(np.abs(high), np.abs(low)))
 
 
 def log(x: FloatArray) -> FloatArray:
@@ -71,7 +83,10 @@ def total(x: FloatArray, n: float) -> FloatArray:
 
 def std(x: FloatArray, n: float) -> FloatArray:
     """Sample standard deviation of the last n rows."""
-    return _windows(x, int(n)).std(axis=1, ddof=1)
+    windows = _windows(x, int(n))
+    spread: FloatArray = windows.std(axis=1, ddof=1)
+    spread[_flat(windows) & np.isfinite(spread)] = 0.0
+    return spread
 
 
 def gap(x: FloatArray, n: float) -> FloatArray:
@@ -97,13 +112,13 @@ def _partial(x: FloatArray, n: int, least: int) -> FloatArray:
 
 
 def z(x: FloatArray, n: float, least: float) -> FloatArray:
-    """Return (x - mean) / standard deviation over the last n rows, from `least` rows on."""
+    """Return (x - mean) / standard deviation over the last n rows, from `least` rows on; missing where x stood still."""
     windows = _partial(x, int(n), int(least))
-    usable = np.isfinite(windows).any(axis=1)
+    usable = np.isfinite(windows).any(axis=1) & ~_flat(windows)
     out = np.full(len(x), np.nan)
     centre = np.nanmean(windows[usable], axis=1)
     spread = np.nanstd(windows[usable], axis=1, ddof=1)
-    out[usable] = (x[usable] - centre) / np.where(spread > 0, spread, np.nan)
+    out[usable] = (x[usable] - centre) / spread
     return out
 
 
@@ -172,10 +187,10 @@ def mean_corr(x: FloatArray, n: float) -> FloatArray:
     """Average pairwise correlation of the inputs over the last n rows."""
     n = int(n)
     k = x.shape[1]
-    scaled = np.stack([_windows(x[:, column], n) for column in range(k)], axis=1)
-    scaled = scaled - scaled.mean(axis=2, keepdims=True)
+    windows = np.stack([_windows(x[:, column], n) for column in range(k)], axis=1)
+    scaled = windows - windows.mean(axis=2, keepdims=True)
     norm = np.sqrt((scaled**2).sum(axis=2, keepdims=True))
-    scaled = scaled / np.where(norm > 0, norm, np.nan)
+    scaled = scaled / np.where(_flat(windows)[:, :, None], np.nan, norm)
     # The sum of all pairwise correlations is the squared length of the sum of the unit vectors, less k.
     return ((scaled.sum(axis=1) ** 2).sum(axis=1) - k) / (k * (k - 1))
 
@@ -187,44 +202,50 @@ def residual(x: FloatArray, n: float, least: float) -> FloatArray:
     both = np.isfinite(y) & np.isfinite(u)
     y_windows = _partial(np.where(both, y, np.nan), n, least)
     u_windows = _partial(np.where(both, u, np.nan), n, least)
-    usable = np.isfinite(y_windows).any(axis=1)
+    usable = np.isfinite(y_windows).any(axis=1) & ~_flat(u_windows)
     out = np.full(len(x), np.nan)
     y_used, u_used = y_windows[usable], u_windows[usable]
     y_mean, u_mean = np.nanmean(y_used, axis=1), np.nanmean(u_used, axis=1)
     du = u_used - u_mean[:, None]
     variance = np.nansum(du**2, axis=1)
-    slope = np.nansum(du * (y_used - y_mean[:, None]), axis=1) / np.where(variance > 0, variance, np.nan)
+    slope = np.nansum(du * (y_used - y_mean[:, None]), axis=1) / variance
     out[usable] = y[usable] - y_mean - slope * (u[usable] - u_mean)
     return out
 
 
-_JOIN: dict[str, tuple[Callable[..., FloatArray], int]] = {
-    "diff": (diff, 0),
-    "ratio": (ratio, 0),
-    "log_ratio": (log_ratio, 0),
-    "share": (share, 0),
-    "sum": (sum_, 0),
-    "average": (average, 0),
-    "corr": (corr, 1),
-    "mean_corr": (mean_corr, 1),
-    "residual": (residual, 2),
+Argument = Literal["lag", "rows", "sample", "least", "halflife", "low", "high"]
+"""What an argument means: a lag or window of at least one row, a window of at least two, the fewest rows of the window
+before it that must be present, a halflife in rows, a bound."""
+
+_JOIN: dict[str, tuple[Callable[..., FloatArray], tuple[Argument, ...]]] = {
+    "diff": (diff, ()),
+    "ratio": (ratio, ()),
+    "log_ratio": (log_ratio, ()),
+    "share": (share, ()),
+    "sum": (sum_, ()),
+    "average": (average, ()),
+    "corr": (corr, ("sample",)),
+    "mean_corr": (mean_corr, ("sample",)),
+    "residual": (residual, ("sample", "least")),
 }
-_UNARY: dict[str, tuple[Callable[..., FloatArray], int]] = {
-    "log": (log, 0),
-    "neg": (neg, 0),
-    "change": (change, 1),
-    "growth": (growth, 1),
-    "lag": (lag, 1),
-    "mean": (mean, 1),
-    "total": (total, 1),
-    "std": (std, 1),
-    "gap": (gap, 1),
-    "drawdown": (drawdown, 1),
-    "autocorr": (autocorr, 1),
-    "ema": (ema, 1),
-    "clip": (clip, 2),
-    "z": (z, 2),
-    "rank": (rank, 2),
+_ANY_NUMBER = ("sum", "average", "mean_corr")
+"""Stages that join two inputs or more; the others join exactly two."""
+_UNARY: dict[str, tuple[Callable[..., FloatArray], tuple[Argument, ...]]] = {
+    "log": (log, ()),
+    "neg": (neg, ()),
+    "change": (change, ("lag",)),
+    "growth": (growth, ("lag",)),
+    "lag": (lag, ("lag",)),
+    "mean": (mean, ("rows",)),
+    "total": (total, ("rows",)),
+    "std": (std, ("sample",)),
+    "gap": (gap, ("rows",)),
+    "drawdown": (drawdown, ("rows",)),
+    "autocorr": (autocorr, ("sample",)),
+    "ema": (ema, ("halflife",)),
+    "clip": (clip, ("low", "high")),
+    "z": (z, ("sample", "least")),
+    "rank": (rank, ("sample", "least")),
 }
 
 
@@ -244,7 +265,8 @@ def parse_formula(formula: str, inputs: int) -> tuple[Stage, ...]:
     Raises
     ------
     DefinitionError
-        If a stage is unknown, has the wrong number of arguments, or the formula does not end in one column.
+        If a stage is unknown, has the wrong number of inputs or arguments, an argument makes no sense (a lag below one
+        row would read the future), or the formula does not end in one column.
     """
     stages = []
     width = inputs
@@ -261,15 +283,37 @@ def parse_formula(formula: str, inputs: int) -> tuple[Stage, ...]:
         if name not in table:
             kind = "joins several inputs" if table is _JOIN else "takes one input"
             raise DefinitionError(f"formula {formula!r}: {name!r} is no stage that {kind}; known: {', '.join(table)}")
-        if len(arguments) != table[name][1]:
-            raise DefinitionError(
-                f"formula {formula!r}: {name} takes {table[name][1]} argument(s); got {len(arguments)}"
-            )
+        kinds = table[name][1]
+        if len(arguments) != len(kinds):
+            raise DefinitionError(f"formula {formula!r}: {name} takes {len(kinds)} argument(s); got {len(arguments)}")
+        if table is _JOIN and name not in _ANY_NUMBER and width != 2:
+            raise DefinitionError(f"formula {formula!r}: {name} joins two inputs; got {width}")
+        for position, kind in enumerate(kinds):
+            wrong = _complaint(kind, arguments, position)
+            if wrong:
+                raise DefinitionError(f"formula {formula!r}: argument {position + 1} of {name} must be {wrong}")
         width = width if each else 1
         stages.append(Stage(name, arguments, each))
     if width != 1:
         raise DefinitionError(f"formula {formula!r}: {inputs} inputs are never joined")
     return tuple(stages)
+
+
+def _complaint(kind: Argument, arguments: tuple[float, ...], position: int) -> str | None:
+    """Return what an argument should have been, or None if it is right."""
+    value, before = arguments[position], arguments[position - 1] if position else 0.0
+    if kind in ("lag", "rows", "sample", "least"):
+        fewest = 1 if kind in ("lag", "rows") else 2
+        if not (value.is_integer() and value >= fewest):
+            return f"a whole number of at least {fewest} row(s); got {value:g}"
+        if kind == "least" and value > before:
+            return f"at most the window of {before:g} rows; got {value:g}"
+    elif kind == "halflife":
+        if not (math.isfinite(value) and value > 0):
+            return f"a positive number of rows; got {value:g}"
+    elif not math.isfinite(value) or (kind == "high" and value <= before):
+        return f"a finite bound above {before:g}; got {value:g}" if kind == "high" else f"a finite bound; got {value:g}"
+    return None
 
 
 def evaluate(stages: tuple[Stage, ...], x: FloatArray) -> FloatArray:

@@ -36,14 +36,14 @@ class Plan:
 
 
 def refit_cuts(dataset: Dataset, plan: Plan) -> TimeArray:
-    """Return the refit schedule: the first decision and every `refit_weeks` weeks after it, up to the last row.
+    """Return the refit schedule: the first decision and every `refit_weeks` weeks after it, up to the last decision.
 
     Raises
     ------
     DataContractError
-        If no row lies on or after the first decision.
+        If no decision lies on or after the first one that is forecast.
     """
-    weeks = np.unique(dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]"))
+    weeks = dataset.clock.index.to_numpy("datetime64[us]")
     first = np.searchsorted(weeks, plan.first_decision)
     if first == len(weeks):
         raise DataContractError(

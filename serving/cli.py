@@ -151,7 +151,7 @@ def backtest(
     the MLflow run.
     """
     from serving.output import write_atomic, write_parquet
-    from training.experiment import baseline_table, shown_rows
+    from training.experiment import baseline_table
 
     spec = _market(market)
     if source is not None or spec.simulated:
@@ -160,7 +160,7 @@ def backtest(
     day = _as_of(spec, observations, as_of)
     study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
-    table = baseline_table(shown_rows(study.forecasts, spec.schedule.scored_until), dataset, plan)
+    table = baseline_table(study.shown, dataset, plan)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
     _print_scores(spec, table)
     typer.echo(f"{len(study.forecasts)} forecasts in {target}, scores in {scores}")
@@ -386,7 +386,7 @@ def _publish(
     dataset, plan = dataset_for(spec, observations, day), _plan(spec)
     if bundle is None:
         cut = last_cut(dataset, plan, day)
-        snapshot = dataset.rows.xs(cut, level="decision_date")["snapshot_id"].iloc[0]
+        snapshot = str(dataset.clock["snapshot_id"].loc[cut])
         bundle = bundle_folder(bundle_root(artifacts, spec.name, plan), cut, snapshot)
         if not bundle.exists():
             if train_first is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from features.publication import rule_days
 from features.store import histories
 from models.bundle import Bundle
 from models.climatology import climatology
+from models.design import STYLE_FEATURE
 from models.explain import Explanation, explain, probability_points
 from models.predict import predict
 from models.schedule import Plan, day_text, forecast_rows
@@ -105,7 +107,7 @@ def make_forecast(
 
     Information set: rows with known_at <= the decision.
     """
-    day = dataset.rows.index.get_level_values("decision_date").max().to_datetime64().astype("datetime64[us]")
+    day = dataset.clock.index[-1].to_datetime64().astype("datetime64[us]")
     rows = forecast_rows(dataset, plan, day, None)
     headline = headline or market.headline
     if headline not in market.pairs:
@@ -131,7 +133,7 @@ def make_forecast(
         title_zh=market.title_zh,
         simulated=market.simulated,
         decision_date=_date(day),
-        decision_at=_utc(at),
+        decision_at=_utc(at).astimezone(ZoneInfo(market.schedule.timezone)),
         headline=headline,
         pair_names=names,
         pairs=tuple(pairs),
@@ -192,12 +194,14 @@ def _head(dataset: Dataset, row: pd.Series, event: Event, explanation: Explanati
             history = dataset.values.loc[row["pair"], name].dropna().to_numpy()
             value, percentile = number, float((history < number).mean() + 0.5 * (history == number).mean())
             known = _utc(np.datetime64(dataset.known_at.at[key, name], "us"))
+        elif name == STYLE_FEATURE:
+            value, known = float(dataset.rows.at[key, "style"]), _utc(dataset.rows.at[key, "price_known_at"].to_datetime64())
         drivers.append(
             Driver(
                 feature=name,
                 family=family,
-                why=info.why if info else "",
-                unit=info.unit if info else "",
+                why=info.why if info else "Which style leads: +1 small caps, -1 large caps" if name == STYLE_FEATURE else "",
+                unit=info.unit if info else "code" if name == STYLE_FEATURE else "",
                 value=value,
                 percentile=percentile,
                 known_at=known,
@@ -276,7 +280,7 @@ def next_releases(
     expected = [
         release
         for name in sorted(read & set(known))
-        if market.series[name].frequency == "monthly" and market.series[name].shape != "releases"
+        if market.series[name].frequency == "monthly" and market.series[name].shape == "monthly"
         for release in _next_release(market, name, known[name], calendar, day)
     ]
     return tuple(sorted(expected, key=lambda release: (release.expected, release.series)))
@@ -292,7 +296,8 @@ def _next_release(
     if spec.known.january_with_february and month.astype(np.int64) % 12 == 0:
         month = month + np.timedelta64(1, "M")
     period = ((month + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")).astype("datetime64[us]")
-    due = rule_days(spec.known, np.array([period]), calendar)[0]
+    # The usual day: the sessions that make an estimate safe have no place in a diary.
+    due = rule_days(spec.known.model_copy(update={"exact": True}), np.array([period]), calendar)[0]
     if np.isnat(due) or due > day + np.timedelta64(_NEXT_DAYS, "D"):
         return []
     due = max(due, day + np.timedelta64(1, "D"))

@@ -15,12 +15,12 @@ from features.contracts import EVENTS, Dataset, Event
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.explain import explain
-from models.schedule import Plan, bundle_folder, bundle_root, forecast_rows, refit_cuts
+from models.schedule import Plan, bundle_folder, bundle_root, day_text, forecast_rows, refit_cuts
 from training.baselines import baseline_forecasts, with_probabilities
 from training.plots import Contributions
 from training.score_tables import score_table, yearly_table
 from training.scores import log_loss
-from training.study import Study
+from training.study import Study, shown_rows
 from training.walkforward import walk_forward
 
 _PSEUDO = ("intercept", "calibration", "coherence")
@@ -65,14 +65,11 @@ def run_study(
         scores=score_table(shown),
         yearly=yearly_table(shown),
         folds=fold_table(shown, dataset, walked.bundles),
+        cut=day_text(last.cut),
         bundle_dir=bundle_folder(root, last.cut, last.snapshot_id),
+        scored_until=scored_until,
         contributions=last_contributions(dataset, plan, last),
     )
-
-
-def shown_rows(forecasts: pd.DataFrame, scored_until: date | None) -> pd.DataFrame:
-    """Return the forecasts that tables and plots may show."""
-    return forecasts if scored_until is None else forecasts[forecasts["decision_date"] <= pd.Timestamp(scored_until)]
 
 
 def fold_table(forecasts: pd.DataFrame, dataset: Dataset, bundles: tuple[Bundle, ...]) -> pd.DataFrame:

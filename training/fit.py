@@ -35,10 +35,9 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
         If fewer than 52 outcomes have matured.
     """
     dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
-    here = dataset.rows[dates == cut]
-    if here.empty:
+    if cut not in dataset.clock.index:
         raise DataContractError(f"`cut` must be a decision day of market {dataset.market!r}; got {day_text(cut)}")
-    cut_at = here["decision_at"].iloc[0].to_datetime64()
+    cut_at = cut_time(dataset, cut)
     before = dataset.values[dates < cut]
     scaler = Scaler.fit(before, plan.settings.winsor)
     heads: dict[tuple[Event, int], Head] = {}
@@ -68,7 +67,7 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
         market=dataset.market,
         simulated=dataset.simulated,
         cut=cut,
-        snapshot_id=str(here["snapshot_id"].iloc[0]),
+        snapshot_id=str(dataset.clock.at[pd.Timestamp(cut), "snapshot_id"]),
         config_hash=plan.config_hash,
         code_version=plan.code_version,
         features=dataset.features,
@@ -79,6 +78,11 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
         heads=heads,
         tails=tails,
     )
+
+
+def cut_time(dataset: Dataset, cut: np.datetime64) -> np.datetime64:
+    """Return the UTC time of a cut's decision."""
+    return np.datetime64(dataset.clock.at[pd.Timestamp(cut), "decision_at"], "us")
 
 
 def matured_rows(
@@ -119,8 +123,7 @@ class History:
         if not self.frames:
             return bundle
         scores = pd.concat(self.frames)
-        dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
-        cut_at = dataset.rows["decision_at"].to_numpy("datetime64[us]")[dates == bundle.cut][0]
+        cut_at = cut_time(dataset, bundle.cut)
         heads = {}
         for (event, horizon), head in bundle.heads.items():
             mine = scores[(scores["event"] == event) & (scores["horizon"] == horizon)]
@@ -169,10 +172,10 @@ def bundle_chain(
         Told the cut of each bundle when it is ready.
     """
     base = climatology(dataset)
-    snapshots = dataset.rows.reset_index("pair", drop=True)["snapshot_id"]
+    snapshots = dataset.clock["snapshot_id"]
     found: dict[np.datetime64, Bundle] = {}
     for cut in cuts:
-        bundle = _load(bundle_folder(root, cut, str(snapshots.loc[[pd.Timestamp(cut)]].iloc[0]))) if root else None
+        bundle = _load(bundle_folder(root, cut, str(snapshots.at[pd.Timestamp(cut)]))) if root else None
         if bundle is not None and bundle.config_hash == plan.config_hash and bundle.features == dataset.features:
             found[cut] = bundle
     missing = [cut for cut in cuts if cut not in found]

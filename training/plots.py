@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from features.contracts import EVENTS, Event, FloatArray
+from features.contracts import EVENTS, BoolArray, Event, FloatArray
 from features.errors import DataContractError
 from training.score_tables import POOLED, matured_sample
 
@@ -91,6 +91,11 @@ def reliability_figure(forecasts: pd.DataFrame, scores: pd.DataFrame, horizon_we
     horizon_weeks : int
     simulated : bool
         Puts SIMULATED on the figure.
+
+    Raises
+    ------
+    DataContractError
+        If the scores are those of other rows: a picture must not show years that the table may not.
     """
     figure, axes = _figure(len(EVENTS), 4.4, f"Reliability, {_weeks(horizon_weeks)}, all pairs", simulated)
     for axis, event in zip(axes, EVENTS, strict=True):
@@ -100,7 +105,12 @@ def reliability_figure(forecasts: pd.DataFrame, scores: pd.DataFrame, horizon_we
         chosen = scores[
             (scores["event"] == event) & (scores["horizon_weeks"] == horizon_weeks) & (scores["pair"] == POOLED)
         ]
-        if table.empty or chosen.empty:
+        scored = int(chosen["n"].sum())
+        if scored != int(table["n"].sum()):
+            raise DataContractError(
+                f"the scores of {event!r} rest on {scored} rows, the forecasts on {table['n'].sum()}"
+            )
+        if scored == 0:
             axis.text(0.5, 0.5, "no matured forecast", ha="center", transform=axis.transAxes, color=_GREY)
             continue
         score = chosen.iloc[0]
@@ -154,7 +164,8 @@ def contribution_figure(event: Event, contributions: Contributions, simulated: b
     ----------
     event : Event
     contributions : Contributions
-        Feature names, values and contributions in log-odds, rows in the same order.
+        Feature names, values and contributions in log-odds, rows in the same order. A feature without any value on
+        these rows is left out.
     simulated : bool
         Puts SIMULATED on the figure.
     shown : int
@@ -163,7 +174,7 @@ def contribution_figure(event: Event, contributions: Contributions, simulated: b
     Raises
     ------
     DataContractError
-        If the shapes differ.
+        If the shapes differ or nothing is left to draw.
     """
     names, values, amounts = contributions
     if values.shape != amounts.shape or amounts.shape[1:] != (len(names),):
@@ -171,6 +182,11 @@ def contribution_figure(event: Event, contributions: Contributions, simulated: b
             f"values and contributions must have one column for each of {len(names)} names; "
             f"got {values.shape} and {amounts.shape}"
         )
+    live: BoolArray = np.count_nonzero(np.isfinite(values), axis=0) > 0
+    if not live.any():
+        raise DataContractError(f"no feature of the head {event!r} has a value on the {len(values)} rows to explain")
+    names = tuple(name for name, shows in zip(names, live, strict=True) if shows)
+    values, amounts = values[:, live], amounts[:, live]
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -181,7 +197,7 @@ def contribution_figure(event: Event, contributions: Contributions, simulated: b
     # Jitter and the choice of colours draw random numbers: seeded, so that the same study is the same figure.
     size = (8.0, 0.3 * min(shown, len(names)) + 1.8)
     rng = np.random.default_rng(0)
-    shap.summary_plot(amounts, values, list(names), max_display=shown, show=False, plot_size=size, rng=rng)
+    shap.summary_plot(amounts, values, names, max_display=shown, show=False, plot_size=size, rng=rng)
     figure = plt.gcf()
     figure.axes[0].set_xlabel("contribution to the log-odds")
     figure.suptitle(_marked(f"Contributions: {EVENT_TITLES[event]}", simulated), fontsize=11)

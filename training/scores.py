@@ -60,7 +60,7 @@ def skill(loss_model: FloatArray, loss_base: FloatArray) -> float:
 
     Examples
     --------
-    >>> skill(np.array([0.4, 0.5]), np.array([0.5, 0.5]))
+    >>> round(skill(np.array([0.4, 0.5]), np.array([0.5, 0.5])), 3)
     0.1
     """
     if len(loss_model) != len(loss_base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,19 @@ class Study:
     config_hash, snapshot_id, git_commit : str
         Digest of the configuration, of the data known at the last decision, and the code's commit.
     forecasts : pandas.DataFrame
-        Rows of the walk-forward.
+        Rows of the walk-forward, all of them.
     scores, yearly : pandas.DataFrame
-        Their `score_table` and `yearly_table`.
+        `score_table` and `yearly_table` of the rows up to `scored_until`.
     folds : pandas.DataFrame
         One row per refit: `cut` and numbers such as `n_train`, `log_loss_in`, `log_loss_out`.
+    cut : str
+        Cut of the last refit, YYYY-MM-DD.
     bundle_dir : Path
         Folder of the bundle of the last refit.
     contributions : mapping of event to Contributions
         Of the last refit; may be empty.
+    scored_until : date, optional
+        Last decision that tables and figures may show; until a configuration is frozen nobody looks at later years.
     """
 
     market: str
@@ -51,8 +56,20 @@ class Study:
     scores: pd.DataFrame
     yearly: pd.DataFrame
     folds: pd.DataFrame
+    cut: str
     bundle_dir: Path
     contributions: Mapping[Event, Contributions] = field(default_factory=dict)
+    scored_until: date | None = None
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The forecasts that tables and figures may show."""
+        return shown_rows(self.forecasts, self.scored_until)
+
+
+def shown_rows(forecasts: pd.DataFrame, scored_until: date | None) -> pd.DataFrame:
+    """Return the forecasts that tables and figures may show."""
+    return forecasts if scored_until is None else forecasts[forecasts["decision_date"] <= pd.Timestamp(scored_until)]
 
 
 def write_study(study: Study, folder: Path) -> None:
@@ -76,10 +93,12 @@ def write_study(study: Study, folder: Path) -> None:
 def _figures(study: Study) -> Iterator[tuple[str, Figure]]:
     for horizon in HORIZONS:
         if (study.scores["horizon_weeks"] == horizon).any():
-            yield f"reliability_{horizon}w", reliability_figure(study.forecasts, study.scores, horizon, study.simulated)
+            yield f"reliability_{horizon}w", reliability_figure(study.shown, study.scores, horizon, study.simulated)
             yield f"yearly_{horizon}w", yearly_figure(study.yearly, horizon, study.simulated)
     for event, contributions in study.contributions.items():
-        yield f"shap_{event}", contribution_figure(event, contributions, study.simulated)
+        # The first weeks of a market may have no live feature yet.
+        if np.isfinite(contributions.values).any():
+            yield f"shap_{event}", contribution_figure(event, contributions, study.simulated)
 
 
 def _markdown(table: pd.DataFrame, simulated: bool) -> str:

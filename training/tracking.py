@@ -147,7 +147,20 @@ def _register(client: MlflowClient, run: Run, study: Study) -> None:
     version = client.create_model_version(
         name, f"{run.info.artifact_uri}/{BUNDLE_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
     )
-    client.set_registered_model_alias(name, CHAMPION, version.version)
+    if study.cut >= _champion_cut(client, name):
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+
+
+def _champion_cut(client: MlflowClient, name: str) -> str:
+    """Cut of the reigning champion: a study of an earlier day must not displace a newer bundle."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_model_version_by_alias(name, CHAMPION).tags.get("cut", ""))
+    except MlflowException as error:
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            return ""
+        raise
 
 
 def _experiment(client: MlflowClient, market: str, location: str | None) -> str:
@@ -221,6 +234,7 @@ def _tags(study: Study) -> dict[str, str]:
         "snapshot_id": study.snapshot_id,
         "config_hash": study.config_hash,
         "git_commit": study.git_commit,
+        "cut": study.cut,
         "mlflow.source.git.commit": study.git_commit,
     }
 

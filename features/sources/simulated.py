@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -18,21 +19,22 @@ from features.contracts import BoolArray, FloatArray, TimeArray
 from features.errors import DefinitionError
 from features.market import MarketSpec, SeriesSpec
 from features.publication import known_times
-from features.simulation import DRIVERS, LOADINGS, SIMULATED, Driver, Path, generate, true_probabilities
+from features.simulation import DRIVERS, LOADINGS, SIMULATED, Driver, Path, generate
 from features.store import OBSERVATION_COLUMNS
+from features.truth import true_probabilities
 
 HISTORY_END = np.datetime64("2023-12-29", "us")
 """Last simulated session; nothing that becomes known later is part of the market."""
 
-_MARGIN = np.timedelta64(120, "D")
+_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
 class Measure:
     """How a published series looks at the latent state.
 
-    The standardised measurement is m = q driver + sqrt(1 - q^2) noise, with noise that is slow (first-order
-    autoregressive); the value is `level` + `scale` m, or `level` exp(`scale` m) when `positive`.
+    The standardised measurement is m = q driver + sqrt(1 - q^2) noise, the noise slow (first-order autoregressive);
+    the value is `level` + `scale` m, or `level` exp(`scale` m) when `positive`.
 
     Parameters
     ----------
@@ -40,14 +42,14 @@ class Measure:
         None for a series of pure noise.
     quality : float
         q, the long-run correlation with the driver.
-    level, scale : float
-    positive : bool
+    level, scale, positive
     halflife : float
         Of the noise, weeks.
-    jitter : float
-        Standard deviation of a white noise on top of every value, in units of m.
-    revision : float
-        Standard deviation of the error of the first print, in units of m; 0 for a series that is never revised.
+    jitter, revision : float
+        Standard deviations of a white noise on every value, and of the first print's error, which the next release
+        corrects (0: never revised), in units of m.
+    noise_of : str
+        Series whose slow noise this one shares; by default its own.
     """
 
     driver: Driver | None = None
@@ -58,21 +60,22 @@ class Measure:
     halflife: float = 8.0
     jitter: float = 0.0
     revision: float = 0.0
+    noise_of: str = ""
 
     def standardised(self, path: Path, rng: np.random.Generator) -> FloatArray:
         """Return m on every session."""
         keep = 0.5 ** (1.0 / (5.0 * self.halflife))
         shocks = rng.standard_normal(len(path.sessions))
         shocks[1:] *= np.sqrt((1.0 + keep) / (1.0 - keep))
-        noise = pd.Series(shocks).ewm(alpha=1.0 - keep, adjust=False).mean().to_numpy()
+        noise: FloatArray = pd.Series(shocks).ewm(alpha=1.0 - keep, adjust=False).mean().to_numpy()
         if self.driver is None:
             return noise
         latent = path.latent.drivers[DRIVERS.index(self.driver)]
-        return self.quality * latent + np.sqrt(1.0 - self.quality**2) * noise
+        return np.asarray(self.quality * latent + np.sqrt(1.0 - self.quality**2) * noise)
 
     def value(self, m: FloatArray) -> FloatArray:
         """Return the value in the series' unit."""
-        return self.level * np.exp(self.scale * m) if self.positive else self.level + self.scale * m
+        return np.asarray(self.level * np.exp(self.scale * m) if self.positive else self.level + self.scale * m)
 
 
 _Q = 0.93
@@ -84,6 +87,7 @@ MEASURES: Mapping[str, Measure] = {
     "exports_yoy": Measure(None, 0.0, 10.0, 9.0, jitter=0.40),
     "ppi_yoy": Measure(None, 0.0, 1.0, 3.0, halflife=16.0),
     "cpi_yoy": Measure(None, 0.0, 2.5, 1.2, halflife=16.0),
+    "cpi_yoy_forecast": Measure(None, 0.0, 2.5, 1.2, halflife=16.0, jitter=0.3, noise_of="cpi_yoy"),
     "fund_issuance": Measure("inflow", _Q, 120.0, 0.7, positive=True, jitter=0.40),
     "etf_flow": Measure("inflow", _Q, 1.0, 4.0, jitter=1.0),
     "northbound_flow": Measure("inflow", _Q, 12.0, 15.0, jitter=1.2),
@@ -112,7 +116,7 @@ MEASURES: Mapping[str, Measure] = {
     "trust_leverage": Measure(None, 0.0, 2.0, 0.2),
     "pledge_ratio": Measure(None, 0.0, 9.0, 1.0, halflife=20.0),
 }
-"""Every simulated series that is neither a price, nor an amount, nor a consensus."""
+"""Every simulated series that is neither a price nor an amount."""
 
 _AMOUNTS: Mapping[str, tuple[float, Measure]] = {
     "s300": (1500.0, Measure("dryup", -_Q, scale=0.22)),
@@ -133,8 +137,7 @@ class SimulatedMarket:
     observations : pandas.DataFrame
         Columns `features.store.OBSERVATION_COLUMNS`: `series, period, known_at, value, estimated, revision`.
     truth : pandas.DataFrame or None
-        Indexed by (pair, decision_date, horizon_weeks): `p_switch, p_large, p_crash` given the full latent state at
-        the decision's close, and the `regime` of the decision date. None unless asked for.
+        As `features.truth.true_probabilities` returns it; None unless asked for.
     label : str
         Always ``SIMULATED``.
     """
@@ -154,7 +157,7 @@ def simulate(market: MarketSpec, seed: int, *, truth: bool = False) -> Simulated
     seed : int
         Not negative.
     truth : bool
-        Also compute the true probabilities, which takes some seconds.
+        Also compute the true probabilities, which takes seconds.
 
     Raises
     ------
@@ -165,19 +168,23 @@ def simulate(market: MarketSpec, seed: int, *, truth: bool = False) -> Simulated
         raise DefinitionError(f"market {market.name!r} is not simulated; read it from a folder with `--source`")
     if seed < 0:
         raise DefinitionError(f"`seed` must not be negative; got {seed}")
-    calendar = TradingCalendar.build(
-        market.schedule.calendar, np.datetime64(market.schedule.history_start), HISTORY_END + _MARGIN
-    )
+    first = np.datetime64(market.schedule.history_start)
+    calendar = TradingCalendar.build(market.schedule.calendar, first, HISTORY_END + 120 * _DAY)
     path = generate(calendar.sessions[calendar.sessions <= HISTORY_END], seed)
     frames = []
     for spec in market.series.values():
-        daily = _daily(spec, market, path, seed)
-        if daily is not None:
-            frames.append(_publish(spec, daily, path, calendar, market.schedule.timezone, seed))
-    return SimulatedMarket(
-        observations=pd.concat(frames, ignore_index=True),
-        truth=true_probabilities(path, market, calendar, seed) if truth else None,
-    )
+        if spec.optional:
+            continue
+        period, value, printed = _values(spec, market, path, calendar, seed)
+        known, estimated = known_times(spec, period, None, calendar, market.schedule.timezone)
+        frames.append(_rows(spec, period, known, printed, estimated, revision=False))
+        if value is not printed:
+            # The next release restates the period before; January and February come out together.
+            new = np.flatnonzero(known[1:] > known[:-1])
+            frames.append(_rows(spec, period[new], known[new + 1], value[new], estimated[new + 1], revision=True))
+    observations = pd.concat(frames, ignore_index=True)
+    observations = observations[observations["known_at"] <= HISTORY_END + _DAY].reset_index(drop=True)
+    return SimulatedMarket(observations, true_probabilities(path, market, calendar, seed) if truth else None)
 
 
 def _stream(seed: int, name: str) -> np.random.Generator:
@@ -185,20 +192,25 @@ def _stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _daily(spec: SeriesSpec, market: MarketSpec, path: Path, seed: int) -> FloatArray | None:
-    """Return the standardised measurement (or the finished price or amount) on every session."""
+def _values(
+    spec: SeriesSpec, market: MarketSpec, path: Path, calendar: TradingCalendar, seed: int
+) -> tuple[TimeArray, FloatArray, FloatArray]:
+    """Return periods, final values and first prints of a series; the last two are one object if never revised."""
     segment, _, column = spec.name.partition(".")
-    if segment in LOADINGS and column == "close":
-        return np.asarray(1000.0 * np.exp(np.cumsum(path.returns[segment])))
-    if segment in LOADINGS and column == "amount":
-        return _amount(segment, path, seed)
-    if spec.name in MEASURES:
-        return MEASURES[spec.name].standardised(path, _stream(seed, spec.name))
-    if spec.name == "cpi_yoy_forecast":
-        return _daily(market.series["cpi_yoy"], market, path, seed)
-    if spec.optional:
-        return None
-    raise DefinitionError(f"series {spec.name!r} of market {market.name!r} is neither simulated nor optional")
+    if segment in LOADINGS and column in ("close", "amount"):
+        close = 1000.0 * np.exp(np.cumsum(path.returns[segment]))
+        value = close if column == "close" else _amount(segment, path, seed)
+        return path.sessions, value, value
+    if spec.name not in MEASURES:
+        raise DefinitionError(f"series {spec.name!r} of market {market.name!r} is neither simulated nor optional")
+    measure = MEASURES[spec.name]
+    period, m = _sample(spec, measure.standardised(path, _stream(seed, measure.noise_of or spec.name)), path, calendar)
+    rng = _stream(seed, f"{spec.name}.print")
+    m = m + measure.jitter * rng.standard_normal(len(m))
+    value = measure.value(m)
+    if not measure.revision:
+        return period, value, value
+    return period, value, measure.value(m + measure.revision * rng.standard_normal(len(m)))
 
 
 def _amount(segment: str, path: Path, seed: int) -> FloatArray:
@@ -211,44 +223,19 @@ def _amount(segment: str, path: Path, seed: int) -> FloatArray:
     return np.asarray(level * np.exp(log_amount + 0.12 * rng.standard_normal(len(path.sessions))))
 
 
-def _publish(
-    spec: SeriesSpec, daily: FloatArray, path: Path, calendar: TradingCalendar, timezone: str, seed: int
-) -> pd.DataFrame:
-    """Turn a daily measurement into dated rows: sampled, rounded by nobody, revised, broken, born and dead."""
-    measure = MEASURES.get("cpi_yoy" if spec.name == "cpi_yoy_forecast" else spec.name)
-    rng = _stream(seed, f"{spec.name}.print")
-    period, value = _sample(spec, daily, path.sessions, calendar)
-    first = value
-    if measure is not None:
-        jitter = 0.3 if spec.name == "cpi_yoy_forecast" else measure.jitter
-        m = value + jitter * rng.standard_normal(len(value))
-        value, first = measure.value(m), measure.value(m + measure.revision * rng.standard_normal(len(m)))
-    known, estimated = known_times(spec, period, None, calendar, timezone)
-    frame = _rows(spec, period, known, first, estimated, revision=False)
-    if measure is not None and measure.revision:
-        # The next release restates the month before.
-        later = _rows(spec, period[:-1], known[1:], value[:-1], estimated[1:], revision=True)
-        frame = pd.concat([frame, later], ignore_index=True)
-    return frame[frame["known_at"] <= HISTORY_END + np.timedelta64(1, "D")]
-
-
-def _sample(
-    spec: SeriesSpec, daily: FloatArray, sessions: TimeArray, calendar: TradingCalendar
-) -> tuple[TimeArray, FloatArray]:
-    """Average a daily measurement over the weeks or months that are complete; months are dated by their last day."""
+def _sample(spec: SeriesSpec, m: FloatArray, path: Path, calendar: TradingCalendar) -> tuple[TimeArray, FloatArray]:
+    """Average a daily measurement over complete weeks or months; months are dated by their last day."""
+    sessions = path.sessions
     if spec.frequency == "daily":
-        return sessions, daily
+        return sessions, m
     if spec.frequency == "weekly":
-        ends = calendar.decisions()
-        ends = ends[ends <= sessions[-1]]
-        group = np.searchsorted(ends, sessions)
-        period = ends
+        period = calendar.decisions()[calendar.decisions() <= sessions[-1]]
+        group = np.searchsorted(period, sessions)
     else:
-        months = sessions.astype("datetime64[M]")
-        unique, group = np.unique(months, return_inverse=True)
-        period = ((unique + 1).astype("datetime64[D]") - 1).astype("datetime64[us]")
+        months, group = np.unique(sessions.astype("datetime64[M]"), return_inverse=True)
+        period = ((months + 1).astype("datetime64[D]") - 1).astype("datetime64[us]")
     inside = group < len(period)
-    total = np.bincount(group[inside], weights=daily[inside], minlength=len(period))
+    total = np.bincount(group[inside], weights=m[inside], minlength=len(period))
     return period, total / np.bincount(group[inside], minlength=len(period))
 
 
@@ -259,15 +246,7 @@ def _rows(
     value = value.copy()
     for change in spec.breaks:
         value[period < np.datetime64(change.date, "us")] /= change.factor
-    alive = np.ones(len(period), dtype=np.bool_)
-    if spec.born is not None:
-        alive &= period >= np.datetime64(spec.born, "us")
-    if spec.died is not None:
-        alive &= period <= np.datetime64(spec.died, "us")
-    frame = pd.DataFrame(
-        {
-            "series": spec.name, "period": period, "known_at": known_at, "value": value, "estimated": estimated,
-            "revision": revision,
-        }
-    )  # fmt: skip
-    return frame.loc[alive, list(OBSERVATION_COLUMNS)]
+    columns = (spec.name, period, known_at, value, estimated, revision)
+    frame = pd.DataFrame(dict(zip(OBSERVATION_COLUMNS, columns, strict=True)))
+    born, died = np.datetime64(spec.born or date.min, "us"), np.datetime64(spec.died or date.max, "us")
+    return frame[(period >= born) & (period <= died)]

@@ -1,18 +1,18 @@
-"""Drawings of the note as inline SVG: same forecast, same bytes; dates and numbers only, so that no language is in them."""
+"""Drawings of the note as inline SVG: same forecast, same bytes; no words in them, so that they suit any language."""
 
 from __future__ import annotations
 
 import io
 import re
 from dataclasses import dataclass
+from datetime import date
 
 import matplotlib as mpl
-import matplotlib.dates as mdates
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from features.contracts import FloatArray
 from serving.record import HeadForecast, StyleHistory
@@ -84,37 +84,34 @@ def line_chart(history: StyleHistory) -> str:
 
 
 def _draw(axes: Axes, history: StyleHistory) -> None:
-    days = np.asarray(mdates.date2num(list(history.dates)), dtype=float)
-    line = np.asarray(history.line, dtype=float)
+    days = np.array([day.toordinal() for day in history.dates], dtype=np.float64)
+    line = np.array(history.line, dtype=np.float64)
     stretches = runs(history)
     for first, last, style in stretches:
         if style == "large":
-            axes.axvspan(mdates.date2num(first), mdates.date2num(last), color=SHADE, linewidth=0, zorder=0)
+            axes.axvspan(first.toordinal(), last.toordinal(), color=SHADE, linewidth=0, zorder=0)
     axes.plot(days, line, color=INK, linewidth=1.1, solid_joinstyle="round", zorder=3)
     if len(stretches) > 1:
         flip = stretches[-1][0]
-        axes.axvline(mdates.date2num(flip), color=ACCENT, linewidth=1.2, dashes=(3, 2), zorder=2)
-        axes.plot([mdates.date2num(flip)], [line[history.dates.index(flip)]], "o", color=ACCENT, markersize=4.5, zorder=4)
+        axes.axvline(flip.toordinal(), color=ACCENT, linewidth=1.2, dashes=(3, 2), zorder=2)
+        axes.plot([flip.toordinal()], [line[history.dates.index(flip)]], "o", color=ACCENT, markersize=4.5, zorder=4)
     axes.plot(days[-1:], line[-1:], "o", color=INK, markersize=4, zorder=4)
-    _axes_style(axes, days, line)
+    span = float(days[-1] - days[0])
+    axes.set_xlim(days[0], days[-1] + 0.012 * span)
+    _axes_style(axes, history.dates, line)
 
 
-def _axes_style(axes: Axes, days: FloatArray, line: FloatArray) -> None:
-    low, high = float(np.nanmin(line)), float(np.nanmax(line))
+def _axes_style(axes: Axes, dates: tuple[date, ...], line: FloatArray) -> None:
+    low, high = float(np.nanmin(line)) * 0.96, float(np.nanmax(line)) * 1.04
     axes.set_yscale("log")
-    axes.set_ylim(low * 0.96, high * 1.04)
-    axes.yaxis.set_major_locator(FixedLocator(_ticks(low * 0.96, high * 1.04)))
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}".removesuffix("0")))
     axes.yaxis.tick_right()
-    span = float(days[-1] - days[0])
-    axes.set_xlim(days[0], days[-1] + 0.012 * span)
-    if span > 3 * 365:
-        axes.xaxis.set_major_locator(mdates.YearLocator(max(1, round(span / 365.25 / 7))))
-        axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y"))
-    else:
-        axes.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=6))
-        axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y-%m"))
+    labelled = _date_ticks(dates[0], dates[-1])
+    axes.xaxis.set_major_locator(FixedLocator([day.toordinal() for day, _ in labelled]))
+    axes.xaxis.set_major_formatter(FixedFormatter([label for _, label in labelled]))
     axes.tick_params(axis="both", colors=MUTED, length=2.5, pad=2.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="#b9c0c9", linewidth=0.5)
@@ -131,6 +128,18 @@ def _ticks(low: float, high: float) -> list[float]:
         if 3 <= len(inside) <= 7:
             return inside
     return [low, high]
+
+
+def _date_ticks(first: date, last: date) -> list[tuple[date, str]]:
+    """Return at most eight first days of a year, or of a month where the years are too few, with their labels."""
+    years = list(range(first.year + 1, last.year + 1))
+    if len(years) >= 3:
+        step = -(-len(years) // 8)
+        return [(date(year, 1, 1), str(year)) for year in years if (last.year - year) % step == 0]
+    count = (last.year - first.year) * 12 + last.month - first.month
+    step = max(1, -(-count // 6))
+    months = [divmod(first.year * 12 + first.month + i, 12) for i in range(0, count, step)]
+    return [(date(year, month + 1, 1), f"{year}-{month + 1:02d}") for year, month in months]
 
 
 def _inline(text: str) -> str:

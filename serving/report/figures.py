@@ -10,15 +10,26 @@ from typing import Literal
 Lang = Literal["zh", "en"]
 NONE = "–"
 _UNITS: dict[str, tuple[str, str]] = {
-    "z": ("z", "标准分"), "z-score": ("z", "标准分"), "points": ("pts", "点"), "index points": ("pts", "点"), "index": ("", ""),
-    "percentage points": ("pp", "个百分点"), "pp": ("pp", "个百分点"), "correlation": ("corr.", "相关"), "ratio": ("x", "倍"),
-    "% a year": ("%/y", "%/年"), "% y/y": ("% y/y", "%同比"), "% m/m": ("% m/m", "%环比"), "fraction": ("", ""),
-    "rank": ("", ""), "sigma": ("σ", "σ"), "standard deviations": ("σ", "σ"), "weeks": ("weeks", "周"), "prior": ("", ""),
-    "log": ("log", "对数"), "log points": ("log", "对数"), "log weeks": ("log weeks", "对数周"), "return": ("return", "收益"),
-    "log growth": ("log", "对数"), "log change": ("log", "对数"), "log return": ("log", "对数"), "% of float": ("% of float", "%流通市值"),
-    "log return a day": ("log/day", "对数/日"), "log points a day": ("log/day", "对数/日"), "100m CNY": ("100m CNY", "亿元"),
-    "100m CNY a day": ("100m CNY/d", "亿元/日"), "flip thresholds": ("of a flip", "翻转阈值"),
-}  # fmt: skip
+    **dict.fromkeys(("z", "z-score"), ("z", "标准分")),
+    **dict.fromkeys(("points", "index points"), ("pts", "点")),
+    **dict.fromkeys(("pp", "percentage points"), ("pp", "个百分点")),
+    **dict.fromkeys(("sigma", "standard deviations"), ("σ", "σ")),
+    **dict.fromkeys(("index", "fraction", "rank", "prior"), ("", "")),
+    **dict.fromkeys(("log", "log points", "log growth", "log change", "log return"), ("log", "对数")),
+    **dict.fromkeys(("log return a day", "log points a day"), ("log/day", "对数/日")),
+    "log weeks": ("log weeks", "对数周"),
+    "weeks": ("weeks", "周"),
+    "return": ("return", "收益"),
+    "correlation": ("corr.", "相关"),
+    "ratio": ("x", "倍"),
+    "% a year": ("%/y", "%/年"),
+    "% y/y": ("% y/y", "%同比"),
+    "% m/m": ("% m/m", "%环比"),
+    "% of float": ("% of float", "%流通市值"),
+    "100m CNY": ("100m CNY", "亿元"),
+    "100m CNY a day": ("100m CNY/d", "亿元/日"),
+    "flip thresholds": ("of a flip", "翻转阈值"),
+}
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:
@@ -64,5 +75,3 @@ def moment(value: datetime) -> str:
     offset = value.strftime("%z")
     zone = getattr(value.tzinfo, "key", "")
     return f"{value:%Y-%m-%d %H:%M} {zone} (UTC{offset[:3]}:{offset[3:5]})".replace("  ", " ")
-
-

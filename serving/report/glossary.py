@@ -37,7 +37,8 @@ def feature_name(feature: str) -> str | None:
 
 def feature_reason(feature: str) -> str | None:
     """Return in Chinese why a feature may matter; None when the glossary does not say."""
-    found = _words()["features"].get(_WINDOW.sub("", feature), _words()["features"].get(feature))
+    known = _words()["features"]
+    found = known.get(feature, known.get(_WINDOW.sub("", feature)))
     return None if found is None else str(found[1])
 
 

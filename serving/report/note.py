@@ -8,15 +8,16 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from features.contracts import EVENTS, FAMILIES
+from features.contracts import EVENTS, FAMILIES, Event
 from serving.record import Driver, Forecast, HeadForecast, PairForecast
 from serving.report import view
 from serving.report import wording as w
 from serving.report.charts import line_chart, strip
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
 
-_MAX_REASONS, _MAX_ABSENT, _MAX_RELEASES = 3, 8, 6
-_TAIL_ROWS = ("var_95", "es_95", "var_975", "es_975")
+_MAX_REASONS, _MAX_ABSENT, _MAX_GROUPS, _MAX_RELEASES = 3, 8, 2, 6
+_LINE = 62
+"""Characters of the driver table's reason column that fit on one printed line."""
 
 
 def render_note(forecast: Forecast, lang: Literal["zh", "en"]) -> str:
@@ -39,7 +40,8 @@ def render_note(forecast: Forecast, lang: Literal["zh", "en"]) -> str:
     DataContractError
         If `lang` is neither zh nor en, the headline pair has no four-week row, or the decision time has no zone.
     """
-    return _template().render(_context(forecast, lang))
+    context = _context(forecast, lang)
+    return _template().render(context, dense=_dense(context))
 
 
 @lru_cache(maxsize=1)
@@ -68,14 +70,15 @@ def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:
         "kpis": _kpis(row, lang),
         "events": [_event(event, rows, lang) for event in EVENTS],
         "columns": [(w.horizon(r.horizon_weeks, lang), str(r.entry_date), str(r.exit_date)) for r in rows],
-        "strip_note": _strip_note(rows, row, lang),
-        "chart": Markup(line_chart(forecast.history)),  # noqa: S704 - our own drawing, numbers only
+        "strip_note": w.say(lang, "strip", percent(view.axis_top(rows)), percent(row.sigma)),
+        "chart": Markup(line_chart(forecast.history)),  # our own drawing, numbers only
         "span": (str(stretches[0][0]), str(stretches[-1][1])) if stretches else ("", ""),
         "flip": str(stretches[-1][0]) if len(stretches) > 1 else "",
         "tail": _tail(rows, lang),
         "no_tail": w.say(lang, "no_tail", "; ".join(_reasons((row,), lang)) or w.say(lang, "no_reason")),
         **_why(forecast, row, lang),
         "others": [_other(forecast, pair_rows, lang) for pair_rows in view.other_rows(forecast)],
+        "validity_text": _validity_text(rows, lang),
         "validity": [(w.horizon(r.horizon_weeks, lang), w.word(lang, r.validity)) for r in rows],
         "same_validity": len({r.validity for r in rows}) == 1,
         "validity_class": "ok" if all(r.validity == "validated" for r in rows) else "warn",
@@ -98,7 +101,9 @@ def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:
 def _kpis(row: PairForecast, lang: Lang) -> list[tuple[str, str, str]]:
     head, weeks = row.heads["switch"], str(row.horizon_weeks)
     base = w.say(lang, "kpi_base", percent(head.base))
-    kpis = [(percent(head.probability), w.say(lang, "kpi_p", weeks), base)]
+    if head.probability is None:
+        base = w.say(lang, "kpi_only")
+    kpis = [(percent(head.base if head.probability is None else head.probability), w.say(lang, "kpi_p", weeks), base)]
     if (book := view.following_book(row)) is not None:
         under = w.say(lang, f"kpi_book_{row.style_in_force}")
         kpis += [
@@ -108,7 +113,7 @@ def _kpis(row: PairForecast, lang: Lang) -> list[tuple[str, str, str]]:
     return kpis
 
 
-def _event(event: Any, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any]:
+def _event(event: Event, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any]:
     short, long = w.event_name(event, lang)
     top = view.axis_top(rows)
     cells = []
@@ -127,18 +132,11 @@ def _event(event: Any, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, 
     return {"short": short, "long": long, "cells": cells}
 
 
-def _strip_note(rows: tuple[PairForecast, ...], row: PairForecast, lang: Lang) -> str:
-    return w.say(lang, "strip", percent(view.axis_top(rows)), percent(row.sigma))
-
-
 def _tail(rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any] | None:
     with_tail = [row for row in rows if row.tail is not None]
     if not with_tail:
         return None
-    lines = [
-        (w.say(lang, key), [percent((row.tail or {}).get(name), signed=True) for row in with_tail for name in (key, f"{key}_up")])
-        for key in _TAIL_ROWS
-    ]  # fmt: skip
+    lines = [(w.say(lang, key), w.tail_cells(with_tail, key)) for key in w.TAIL_ROWS]
     return {"horizons": [w.horizon(row.horizon_weeks, lang) for row in with_tail], "lines": lines}
 
 
@@ -192,27 +190,49 @@ def _other(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> di
     weeks = {row.horizon_weeks: row for row in rows}
     return {
         "name": w.pair_name(forecast, last.pair, lang),
+        "events": [w.event_name(event, lang)[0] for event in EVENTS],
+        "horizons": [w.horizon(h, lang) for h in sorted(weeks)],
         "leads": w.say(lang, last.style_in_force), "since": str(last.style_since),
         "cells": [
             (w.event_name(event, lang)[0], w.horizon(h, lang), percent(weeks[h].heads[event].probability),
              percent(weeks[h].heads[event].base))
             for event in EVENTS for h in sorted(weeks)
         ],
-        "tail": (percent((last.tail or {}).get("var_95"), signed=True), percent((last.tail or {}).get("es_95"), signed=True)),
+        "tail": tuple(w.tail_cells((last,), key)[0] for key in ("var_95", "es_95")),
         "validity": w.word(lang, last.validity), "ok": last.validity == "validated",
     }  # fmt: skip
 
 
 def _reasons(rows: tuple[PairForecast, ...], lang: Lang) -> list[str]:
-    all_reasons = view.reasons(rows)
-    kept = [clean(reason, 110) for reason in all_reasons[:_MAX_REASONS]]
-    return kept if len(all_reasons) <= _MAX_REASONS else [*kept, w.say(lang, "more", str(len(all_reasons) - _MAX_REASONS))]
+    given = view.reasons(rows)
+    more = [w.say(lang, "more", str(len(given) - _MAX_REASONS))] if len(given) > _MAX_REASONS else []
+    return [clean(reason, 110) for reason in given[:_MAX_REASONS]] + more
+
+
+def _validity_text(rows: tuple[PairForecast, ...], lang: Lang) -> str:
+    words = dict.fromkeys(w.word(lang, row.validity) for row in rows)
+    if len(words) > 1:
+        words = dict.fromkeys(f"{w.horizon(r.horizon_weeks, lang)}: {w.word(lang, r.validity)}" for r in rows)
+    stop, gap = w.say(lang, "stop"), "" if lang == "zh" else " "
+    remark = w.say(lang, "see_top" if view.reasons(rows) else "all_good")
+    return gap.join([*(f"{word}{stop}" for word in words), remark, w.say(lang, "basis")])
 
 
 def _absent(forecast: Forecast, lang: Lang) -> dict[str, Any]:
-    names = sorted(forecast.absent)
     shown: dict[str, list[str]] = {}
-    for name in names[:_MAX_ABSENT]:
-        shown.setdefault(clean(forecast.absent[name], 60), []).append(w.series_name(name, lang))
-    rest = len(names) - min(len(names), _MAX_ABSENT)
-    return {"count": str(len(names)), "groups": list(shown.items()), "more": w.say(lang, "more", str(rest)) if rest else ""}
+    for name in sorted(forecast.absent):
+        reason = clean(forecast.absent[name], 40)
+        if sum(map(len, shown.values())) < _MAX_ABSENT and (reason in shown or len(shown) < _MAX_GROUPS):
+            shown.setdefault(reason, []).append(w.series_name(name, lang))
+    rest = len(forecast.absent) - sum(map(len, shown.values()))
+    return {
+        "count": str(len(forecast.absent)), "groups": list(shown.items()),
+        "more": w.say(lang, "more", str(rest)) if rest else "",
+    }  # fmt: skip
+
+
+def _dense(context: dict[str, Any]) -> bool:
+    """Return whether long texts ask for smaller print, so that the page stays one sheet."""
+    drivers = [driver for _, side in context["drivers"] for driver in side]
+    wrapped = sum(len(driver["why"]) + len(driver["vintage"]) > _LINE for driver in drivers)
+    return wrapped + sum(map(len, context["reasons"])) / (2 * _LINE) > 4

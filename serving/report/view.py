@@ -91,7 +91,7 @@ def following_book(row: PairForecast) -> tuple[float, float] | None:
 
 
 def verdict(head: HeadForecast) -> str:
-    """Return ``above``, ``below`` or ``near``: where the 80% band stands against the base rate; ``none`` if abstained."""
+    """Return ``above``, ``below`` or ``near``: where the 80% band stands against the base; ``none`` if abstained."""
     if head.probability is None:
         return "none"
     if head.base < (head.probability if head.lo is None else head.lo):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from features.contracts import Event, Style
 from features.errors import DataContractError
@@ -13,6 +14,7 @@ from serving.report.figures import Lang, clean, percent
 from serving.report.view import following_book, main_row, verdict
 
 SIMULATED = "SIMULATED"
+TAIL_ROWS = ("var_95", "es_95", "var_975", "es_975")
 
 TEXT: dict[str, tuple[str, str]] = {
     "product": ("Size style weekly", "大小盘风格周报"),
@@ -32,13 +34,14 @@ TEXT: dict[str, tuple[str, str]] = {
     "no_chance": ("; no probability is given for the next {h} weeks. The base rate of an adverse move of at least one "
                   "sigma ({move}) against the style in force is {base}",
                   "；未来{h}周不给出概率。对现行风格出现至少一个标准差（{move}）不利变动的基准概率为{base}"),
-    "cost_small": ("; long small, short large has a 95% VaR of {var} and an expected shortfall of {es}.",
+    "cost_small": ("; long small, short large: 95% VaR {var}, expected shortfall {es}.",
                    "；做多小盘、做空大盘组合的95% VaR为{var}，预期损失（ES）为{es}。"),
-    "cost_large": ("; long large, short small has a 95% VaR of {var} and an expected shortfall of {es}.",
+    "cost_large": ("; long large, short small: 95% VaR {var}, expected shortfall {es}.",
                    "；做多大盘、做空小盘组合的95% VaR为{var}，预期损失（ES）为{es}。"),
     "cost_none": ("; the cost cannot be given (no tail).", "；损失幅度无法给出（缺少尾部估计）。"),
     "kpi_p": ("adverse move ≥ 1σ, {0} weeks", "不利变动 ≥ 1σ，{0}周"),
     "kpi_base": ("base rate {0}", "基准概率 {0}"),
+    "kpi_only": ("base rate only, no probability", "仅为基准概率，无预测"),
     "kpi_var": ("95% VaR, {0} weeks", "95% VaR，{0}周"),
     "kpi_es": ("95% expected shortfall", "95% 预期损失 ES"),
     "kpi_book_small": ("long small, short large", "多小盘、空大盘"),
@@ -56,10 +59,11 @@ TEXT: dict[str, tuple[str, str]] = {
     "crash": ("Small-cap crash", "小盘急跌"),
     "crash_long": ("small minus large at −{0} sigma or worse", "小盘减大盘跌至−{0}个标准差或以下"),
     "week": ("1 week", "1周"), "weeks": ("{0} weeks", "{0}周"),
-    "window": ("{0} → {1}", "{0} → {1}"), "base": ("base", "基准"), "band": ("band", "区间"), "trigger": ("trigger", "触发"),
-    "strip": ("Dot: probability. Bar: 80% band. Tick: base rate. Axis 0 to {0}. Trigger: weekly small minus large that sets "
-              "the event off; sigma {1} a week, by root of weeks.",
-              "圆点：概率；横条：80%区间；竖线：基准概率；横轴0至{0}。触发：周度时点上小盘减大盘达到此幅度；每周一个标准差为{1}，乘以周数平方根。"),
+    "window": ("{0} → {1}", "{0} → {1}"), "base": ("base", "基准"), "band": ("band", "区间"),
+    "band_80": ("80% band", "80%区间"), "vintage": ("Vintage", "版本"), "trigger": ("trigger", "触发"),
+    "strip": ("Dot: probability. Bar: 80% band. Tick: base rate. Axis 0 to {0}. Trigger: small minus large, at a "
+              "weekly point, that sets the event off; one sigma is {1} a week, scaled by root time.",
+              "圆点：概率；横条：80%区间；竖线：基准概率；横轴0至{0}。触发：周度时点上小盘减大盘达到此幅度；每周一个标准差为{1}，按时间平方根放大。"),
     "line": ("Relative strength {0}, small over large", "相对强弱 {0}（小盘／大盘）"),
     "line_key": ("start = 1, log scale", "起点＝1，对数坐标"),
     "key_large": ("large caps in force", "大盘占优"), "key_small": ("small caps in force", "小盘占优"),
@@ -74,26 +78,30 @@ TEXT: dict[str, tuple[str, str]] = {
     "drivers": ("Why: adverse move within {0}", "驱动因素：{0}内不利变动"),
     "up": ("Raise the risk", "推高风险"), "down": ("Lower the risk", "压低风险"),
     "driver": ("Driver", "因子"), "reason": ("Why it may matter", "含义"), "value": ("Value", "取值"),
-    "percentile": ("Pct.", "分位"), "known": ("Known", "获知日"), "points": ("pp", "百分点"), "log_odds": ("Log-odds", "对数几率"),
+    "percentile": ("Pct.", "分位"), "known": ("Known", "获知日"),
+    "points": ("pp", "百分点"), "log_odds": ("Log-odds", "对数几率"),
     "drivers_key": ("Pct.: place in its own past. Known: exchange day the newest input appeared.",
                     "分位：在自身历史中的位置。获知日：最新输入公布的交易所当地日期。"),
-    "no_drivers": ("No drivers: without a probability there is nothing to explain.", "无驱动因素：未给出概率，无从解释。"),
-    "stop": (".", "。"),
-    "current": ("today's vintage", "今日版本"), "computed": ("recomputed", "回算"), "first_print": ("first print", "初值"),
+    "no_drivers": ("No drivers: without a probability there is nothing to explain.",
+                   "无驱动因素：未给出概率，无从解释。"),
+    "stop": (".", "。"), "comma": (", ", "，"),
+    "current": ("today's vintage", "今日版本"), "computed": ("recomputed", "回算"),
+    "first_print": ("first print", "初值"),
     "bridge": ("By family, from base rate to probability: percentage points (pp) and log-odds.",
                "按因子族，从基准概率到预测概率：上为百分点，下为对数几率。"),
     "start": ("base rate", "基准概率"), "end": ("probability", "预测概率"),
-    "macro": ("macro", "宏观"), "flows": ("flows", "资金流"), "rates": ("rates", "利率"), "turnover": ("turnover", "成交"),
+    "macro": ("macro", "宏观"), "flows": ("flows", "资金流"), "rates": ("rates", "利率"),
+    "turnover": ("turnover", "成交"),
     "crowding": ("crowding", "拥挤度"), "leverage": ("leverage", "杠杆"), "style": ("style", "风格"),
     "calendar": ("calendar", "日历"), "intercept": ("intercept", "截距"), "calibration": ("calibration", "校准"),
     "coherence": ("coherence", "一致性"), "scenario": ("scenario", "情景"),
     "others": ("Other pairs", "其他组合"),
-    "others_key": ("probability, base rate beneath; tail of 4 weeks, small loses",
-                   "上为概率，下为基准概率；尾部为4周、小盘跑输"),
+    "others_key": ("probability and base rate; tail where small loses",
+                   "概率与基准概率；尾部为小盘跑输一侧"),
     "pair": ("Pair", "组合"), "leads": ("In force since", "占优方及起始"), "validity": ("Validity", "有效性"),
-    "validated": ("Validated", "已验证"), "stress_supported": ("Supported by stress history only", "仅有压力时期样本支持"),
-    "out_of_support": ("Outside past experience", "超出历史经验"),
-    "abstain_stale": ("Abstains: input stale", "弃权：数据过期"), "abstain_missing": ("Abstains: input missing", "弃权：数据缺失"),
+    "validated": ("Validated", "已验证"), "stress_supported": ("Stress history only", "仅有压力时期样本"),
+    "out_of_support": ("Outside experience", "超出历史经验"),
+    "abstain_stale": ("Abstains: stale", "弃权：数据过期"), "abstain_missing": ("Abstains: missing", "弃权：数据缺失"),
     "all_good": ("No reservation.", "无保留意见。"), "see_top": ("See the box above.", "见上方说明框。"),
     "absent": ("Absent inputs ({0})", "缺失输入（{0}项）"), "nothing_absent": ("None.", "无。"),
     "more": ("and {0} more", "另有{0}项"),
@@ -103,6 +111,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "config": ("config", "配置"), "code": ("code", "代码"), "decided": ("decided", "决策时间"),
     "basis": ("Nothing was used that was not knowable at the decision time.", "仅使用决策时点可获知的信息。"),
 }  # fmt: skip
+
+
 def say(lang: Lang, key: str, *values: str, **named: str) -> str:
     """Return the words of a key; a `lang` other than zh and en is a `DataContractError`."""
     if lang not in ("zh", "en"):
@@ -158,6 +168,12 @@ def threshold(row: PairForecast, event: Event) -> float | None:
     return None if event == "large" else (-SWITCH_SIGMA if row.style_in_force == "small" else SWITCH_SIGMA) * scale
 
 
+def tail_cells(rows: Iterable[PairForecast], key: str) -> list[str]:
+    """Return one line of the tail table: lower and upper side of each row, a dash without a tail."""
+    tails = [row.tail or {} for row in rows]
+    return [percent(tail.get(name), signed=True) for tail in tails for name in (key, f"{key}_up")]
+
+
 def horizon(weeks: int, lang: Lang) -> str:
     """Return "1 week" or "4 weeks"."""
     return say(lang, "week") if weeks == 1 else say(lang, "weeks", str(weeks))
@@ -176,8 +192,9 @@ def call(forecast: Forecast, lang: Lang) -> str:
     row = main_row(forecast)
     head = row.heads["switch"]
     style: Style = row.style_in_force
+    age = horizon((row.decision_date - row.style_since).days // 7, lang)
     text = say(lang, "since", pair=pair_name(forecast, row.pair, lang), style=say(lang, style).lower(),
-               since=str(row.style_since), weeks=horizon((row.decision_date - row.style_since).days // 7, lang))  # fmt: skip
+               since=str(row.style_since), weeks=age)  # fmt: skip
     named = {"h": str(row.horizon_weeks), "move": percent(threshold(row, "switch"), signed=True)}
     key = "no_chance" if head.probability is None else "chance"
     text += say(lang, key, p=percent(head.probability), base=percent(head.base), **named)

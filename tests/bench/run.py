@@ -1,0 +1,128 @@
+"""Times of the main jobs on the SIMULATED sample market, and ratios against a peer in the same run.
+
+Run by ``make bench``. Times depend on the machine; the ratios are what to compare.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from features.contracts import Dataset, FloatArray, History, TimeArray
+from features.dataset import build_dataset
+from features.market import load_market
+from features.pointintime import evaluate_at
+from features.sources.simulated import simulate
+from features.transforms import evaluate, parse_formula
+from models.schedule import Plan
+from models.settings import HeadSettings
+from training.walkforward import walk_forward
+
+SEED = 7
+WEEKS = 104
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return how long a call takes, in seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def report(name: str, seconds: float, peer: str = "", peer_seconds: float = float("nan")) -> None:
+    """Print one line."""
+    ratio = f"   {peer_seconds / seconds:8.2f} x faster than {peer} ({peer_seconds:.3f} s)" if peer else ""
+    print(f"{name:<46}{seconds:9.3f} s{ratio}", flush=True)
+
+
+def naive(history: History, times: TimeArray, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Rebuild the as-of history at every decision."""
+    values = np.full(len(times), np.nan)
+    for row, at in enumerate(times):
+        _, rows = history.as_of(at)
+        if len(rows):
+            values[row] = function(rows)[-1]
+    return values
+
+
+def bench_point_in_time() -> None:
+    """Sixty monthly and daily series with revisions, a thousand decisions."""
+    rng = np.random.default_rng(SEED)
+    decisions = np.datetime64("2003-01-03", "us") + np.arange(1000) * np.timedelta64(7, "D")
+    histories = []
+    for number in range(60):
+        step, count = (30, 260) if number < 20 else (1, 7000)
+        period = np.datetime64("2003-01-01", "us") + np.arange(count) * np.timedelta64(step, "D")
+        known, value = period + np.timedelta64(12, "D"), rng.normal(size=count).cumsum()
+        if number < 20:
+            late = rng.choice(count, 20, replace=False)
+            period, value = np.append(period, period[late]), np.append(value, value[late] + 0.1)
+            known = np.append(known, known[late] + np.timedelta64(60, "D"))
+        histories.append(History.of(period, known, value))
+    stages = parse_formula("change(12) | z(36, 12)", 1)
+
+    def function(rows: FloatArray) -> FloatArray:
+        return evaluate(stages, rows)
+
+    fast = timed(lambda: [evaluate_at(history, decisions, function) for history in histories])
+    few = histories[:1] + histories[20:21]
+    slow = timed(lambda: [naive(history, decisions, function) for history in few])
+    monthly = timed(lambda: naive(few[0], decisions, function))
+    report("point-in-time features, 60 series x 1,000 weeks", fast, "week by week", 20 * monthly + 40 * (slow - monthly))
+
+
+def bench_walk_forward(dataset: Dataset, plan: Plan) -> None:
+    """The whole walk-forward against the sum of its LightGBM training calls."""
+    import lightgbm
+
+    trained = 0.0
+    train = lightgbm.train
+
+    def counted(*args: object, **kwargs: object) -> object:
+        nonlocal trained
+        start = time.perf_counter()
+        booster = train(*args, **kwargs)  # type: ignore[arg-type]
+        trained += time.perf_counter() - start
+        return booster
+
+    with mock.patch("lightgbm.train", counted):
+        total = timed(lambda: walk_forward(dataset, plan, None, jobs=1))
+    print(f"{'walk-forward, one process':<46}{total:9.3f} s   {total / trained:8.2f} x its LightGBM training ({trained:.3f} s)")
+
+
+def bench_commands(folder: Path) -> None:
+    """A weekly run with a trained bundle, and the start of the command line."""
+    command = [sys.executable, "-m", "serving.cli"]
+    weekly = [*command, "weekly", "--market", "sample", "--artifacts", str(folder)]
+    subprocess.run(weekly, check=True, capture_output=True)
+    report("weekly run with a trained bundle", timed(lambda: subprocess.run(weekly, check=True, capture_output=True)))
+    bare = min(timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(5))
+    start = min(timed(lambda: subprocess.run([*command, "--help"], check=True, capture_output=True)) for _ in range(5))
+    print(f"{'capshift --help':<46}{start:9.3f} s   {start / bare:8.2f} x bare Python ({bare:.3f} s)")
+
+
+def main() -> None:
+    """Run every bench."""
+    market = load_market("sample")
+    observations = simulate(market, SEED).observations
+    last = np.datetime64("2023-12-22", "us")
+    report("panel, states and outcomes of the sample market", timed(lambda: build_dataset(observations, market, last)))
+    bench_point_in_time()
+    dataset = build_dataset(observations, market, last)
+    weeks = dataset.clock.index.to_numpy("datetime64[us]")
+    plan = Plan(replace(HeadSettings()), weeks[-WEEKS], 26, 104, "bench", "bench")
+    bench_walk_forward(dataset, plan)
+    with tempfile.TemporaryDirectory() as folder:
+        bench_commands(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""A study in MLflow: what is logged, what is registered, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from features.contracts import EVENTS
+from features.errors import BundleError, DataContractError
+from serving.registry import CHAMPION, champion_bundle, tracking_uri
+from training.plots import Contributions
+from training.score_tables import score_table, yearly_table
+from training.study import Study, write_study
+from training.tracking import TrackingError, log_study, model_name
+
+ARTIFACTS = {
+    "bundle", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv", "yearly.csv",
+    "reliability_1w.png", "reliability_4w.png", "yearly_1w.png", "yearly_4w.png", "shap_crash.png",
+}  # fmt: skip
+
+
+def study(folder: Path, simulated: bool = True) -> Study:
+    """Two pairs, 60 weeks, one head's contributions and a bundle of two files."""
+    rng = np.random.default_rng(0)
+    weeks = np.datetime64("2012-10-05", "us") + np.timedelta64(7, "D") * np.arange(60)
+    frames = []
+    for pair in ("a-b", "a-c"):
+        for horizon in (1, 4):
+            frame = pd.DataFrame({"market": "sample", "pair": pair, "decision_date": weeks, "horizon_weeks": horizon})
+            for event in EVENTS:
+                frame[f"p_{event}_base"] = 0.3
+                frame[f"p_{event}"] = rng.uniform(0.2, 0.4, len(weeks))
+                frame[f"y_{event}"] = (rng.random(len(weeks)) < 0.3).astype(np.float64)
+            frames.append(frame)
+    forecasts = pd.concat(frames, ignore_index=True)
+    bundle = folder / "2013-10-04-abc"
+    (bundle / "heads").mkdir(parents=True)
+    (bundle / "manifest.json").write_text("{}")
+    (bundle / "heads" / "crash_4w.txt").write_text("tree")
+    folds = pd.DataFrame(
+        {"cut": weeks[[0, 26]], "n_train": [100, 152], "log_loss_in": [0.51, 0.5], "log_loss_out": [0.61, np.nan]}
+    )
+    names = tuple(f"feature_{number}" for number in range(4))
+    return Study(
+        market="sample",
+        simulated=simulated,
+        config={"ridge_penalty": 20.0, "trees": {"rounds": 80, "grid": [1, 2]}, "note": "x" * 7000},
+        config_hash="c0ffee",
+        snapshot_id="5eed",
+        git_commit="0123abc",
+        cut="2023-06-30",
+        forecasts=forecasts,
+        scores=score_table(forecasts),
+        yearly=yearly_table(forecasts),
+        folds=folds,
+        bundle_dir=bundle,
+        contributions={"crash": Contributions(names, rng.normal(size=(50, 4)), 0.1 * rng.normal(size=(50, 4)))},
+    )
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A study that was logged from an empty working folder."""
+
+    study: Study
+    artifacts: Path
+    work: Path
+    uri: str
+    run_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(tracking_uri=self.uri)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    root = tmp_path_factory.mktemp("tracking")
+    work, artifacts = root / "work", root / "artifacts"
+    work.mkdir()
+    done = study(root / "bundles")
+    before = Path.cwd()
+    os.chdir(work)
+    try:
+        uri = f"sqlite:///{artifacts}/mlflow.db"
+        yield Logged(done, artifacts, work, uri, log_study(done, uri))
+    finally:
+        os.chdir(before)
+
+
+class TestRun:
+    def test_tags_say_what_made_it(self, logged: Logged) -> None:
+        run = logged.client.get_run(logged.run_id)
+        assert run.info.status == "FINISHED"
+        assert run.info.run_name == "SIMULATED sample 2013-10-04-abc"
+        expected = {"snapshot_id": "5eed", "config_hash": "c0ffee", "git_commit": "0123abc", "simulated": "true"}
+        assert expected.items() <= run.data.tags.items()
+
+    def test_parameters_are_the_configuration(self, logged: Logged) -> None:
+        params = logged.client.get_run(logged.run_id).data.params
+        assert params["ridge_penalty"] == "20.0"
+        assert (params["trees.rounds"], params["trees.grid"]) == ("80", "[1, 2]")
+        assert len(params["note"]) == 6000
+
+    def test_headline_metrics(self, logged: Logged) -> None:
+        metrics = logged.client.get_run(logged.run_id).data.metrics
+        for row in logged.study.scores.to_dict("records"):
+            name = f"{row['event']}.{row['horizon_weeks']}w.{row['pair']}"
+            assert metrics[f"skill_log_loss.{name}"] == pytest.approx(row["skill_log_loss"])
+            assert metrics[f"noise_floor.{name}"] == pytest.approx(row["noise_floor"])
+
+    def test_years_and_folds_are_steps(self, logged: Logged) -> None:
+        history = logged.client.get_metric_history(logged.run_id, "yearly_skill_log_loss.crash.4w.pooled")
+        assert sorted(point.step for point in history) == [2012, 2013]
+        history = logged.client.get_metric_history(logged.run_id, "fold_log_loss_in")
+        assert [(point.step, point.value) for point in history] == [(0, 0.51), (1, 0.5)]
+        # Not measured is left out, not zero.
+        assert len(logged.client.get_metric_history(logged.run_id, "fold_log_loss_out")) == 1
+
+    def test_artifacts(self, logged: Logged) -> None:
+        assert {file.path for file in logged.client.list_artifacts(logged.run_id)} == ARTIFACTS
+        home = logged.artifacts / "mlflow" / model_name("sample") / logged.run_id / "artifacts"
+        pd.testing.assert_frame_equal(pd.read_parquet(home / "forecasts.parquet"), logged.study.forecasts)
+        folds = (home / "folds.md").read_text(encoding="utf-8")
+        assert folds.startswith("SIMULATED\n")
+        assert "| 2012-10-05 | 100 | 0.5100 | 0.6100 |" in folds
+
+    def test_nothing_is_left_behind(self, logged: Logged) -> None:
+        assert list(logged.work.iterdir()) == []
+        assert {path.name for path in logged.artifacts.iterdir()} == {"mlflow.db", "mlflow"}
+
+
+class TestRegistry:
+    def test_champion_is_the_bundle(self, logged: Logged) -> None:
+        folder = champion_bundle("sample", logged.uri)
+        assert (folder / "manifest.json").read_text() == "{}"
+        assert (folder / "heads" / "crash_4w.txt").read_text() == "tree"
+        version = logged.client.get_model_version_by_alias(model_name("sample"), CHAMPION)
+        assert version.tags["simulated"] == "true"
+
+    def test_a_later_study_becomes_champion(self, logged: Logged, tmp_path: Path) -> None:
+        second = replace(study(tmp_path), contributions={}, simulated=False)
+        run_id = log_study(second, logged.uri)
+        version = logged.client.get_model_version_by_alias(model_name("sample"), CHAMPION)
+        assert version.run_id == run_id
+        assert run_id in champion_bundle("sample", logged.uri).parts
+        assert logged.client.get_run(run_id).info.run_name == "sample 2013-10-04-abc"
+        assert list(logged.work.iterdir()) == []
+
+    def test_no_champion(self, logged: Logged) -> None:
+        with pytest.raises(BundleError, match="market 'cn' has no champion"):
+            champion_bundle("cn", logged.uri)
+
+    def test_asking_creates_no_database(self, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match="no registry"):
+            champion_bundle("sample", f"sqlite:///{tmp_path}/mlflow.db")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_address(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
+        assert tracking_uri(tmp_path) == "http://tracking.example:5000"
+
+
+class TestFailure:
+    @pytest.fixture
+    def done(self, tmp_path: Path) -> Study:
+        return replace(study(tmp_path / "bundles"), contributions={})
+
+    def test_no_server(self, done: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with pytest.raises(TrackingError, match="kept on disk") as error:
+            log_study(done, "http://user:secret@127.0.0.1:9")
+        assert "secret" not in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_database_is_none(self, done: Study, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.db").write_text("this is no database" * 100)
+        with pytest.raises(TrackingError, match="not a database"):
+            log_study(done, f"sqlite:///{tmp_path}/mlflow.db")
+
+    def test_a_bare_database_has_no_place_for_artifacts(self, done: Study) -> None:
+        with pytest.raises(TrackingError, match="name an MLflow server"):
+            log_study(done, "postgresql://user:secret@127.0.0.1/mlflow")
+
+    def test_no_bundle(self, done: Study, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match="bundle is not there"):
+            log_study(replace(done, bundle_dir=tmp_path / "gone"), f"sqlite:///{tmp_path}/mlflow.db")
+
+    def test_interrupted_halfway_keeps_the_champion(self, logged: Logged, done: Study) -> None:
+        champion = champion_bundle("sample", logged.uri)
+        # A file where the run's artifacts would go.
+        home = logged.artifacts / "mlflow" / model_name("halfway")
+        home.parent.mkdir(exist_ok=True)
+        home.write_text("in the way")
+        with pytest.raises(TrackingError, match="kept on disk"):
+            log_study(replace(done, market="halfway"), logged.uri)
+        experiment = logged.client.get_experiment_by_name(model_name("halfway"))
+        assert experiment is not None
+        (run,) = logged.client.search_runs([experiment.experiment_id])
+        assert run.info.status == "FAILED"
+        with pytest.raises(BundleError):
+            champion_bundle("halfway", logged.uri)
+        assert champion_bundle("sample", logged.uri) == champion
+
+
+def test_what_is_not_scored_is_not_drawn(tmp_path: Path) -> None:
+    whole = replace(study(tmp_path / "bundles"), contributions={})
+    until = date(2013, 6, 28)
+    shown = whole.forecasts[whole.forecasts["decision_date"] <= pd.Timestamp(until)]
+    frozen = replace(whole, scores=score_table(shown), yearly=yearly_table(shown), scored_until=until)
+    write_study(frozen, tmp_path / "frozen")
+    assert len(pd.read_parquet(tmp_path / "frozen" / "forecasts.parquet")) == len(whole.forecasts)
+    with pytest.raises(DataContractError, match="the scores of 'switch' rest on"):
+        write_study(replace(frozen, scored_until=None), tmp_path / "peeking")
+
+
+def test_a_study_on_disk_needs_no_mlflow(tmp_path: Path) -> None:
+    whole = replace(study(tmp_path / "bundles"), contributions={})
+    write_study(whole, tmp_path / "study")
+    assert {path.name for path in (tmp_path / "study").iterdir()} == ARTIFACTS - {"bundle", "shap_crash.png"}
+    loaded = "import sys, training.study; print({'mlflow', 'matplotlib', 'shap'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
