@@ -39,12 +39,20 @@ class TradingCalendar:
     def build(cls, name: str, start: str | np.datetime64, end: str | np.datetime64) -> Self:
         """Build the calendar for [start, end], both moved inside what the library knows.
 
+        Parameters
+        ----------
+        name : str
+            Name in `exchange_calendars`.
+        start, end : str or datetime64
+            First and last day; explicit, because the library's own window depends on today.
+
         Raises
         ------
         DataContractError
             If the exchange is unknown or the interval is empty.
         """
-        return cls(name, _sessions(name, str(np.datetime64(start, "D")), str(np.datetime64(end, "D"))))
+        first, last = (f"{pd.Timestamp(day):%Y-%m-%d}" for day in (start, end))
+        return cls(name, _sessions(name, first, last))
 
     @cached_property
     def _week(self) -> IntArray:
@@ -54,7 +62,8 @@ class TradingCalendar:
     def decisions(self) -> TimeArray:
         """Return the last session of each ISO week that has one; the last week only if a later session is known."""
         last = self._week[1:] != self._week[:-1]
-        return self.sessions[:-1][last]
+        decisions: TimeArray = self.sessions[:-1][last]
+        return decisions
 
     def position(self, dates: TimeArray) -> IntArray:
         """Return the index of each date among the sessions.
@@ -64,7 +73,7 @@ class TradingCalendar:
         DataContractError
             If a date is not a session.
         """
-        index = np.searchsorted(self.sessions, dates)
+        index = np.searchsorted(self.sessions, dates).astype(np.int64)
         inside = index < len(self.sessions)
         wrong = ~inside
         wrong[inside] = self.sessions[index[inside]] != dates[inside]
@@ -75,17 +84,16 @@ class TradingCalendar:
 
     def entries(self, decisions: TimeArray) -> TimeArray:
         """Return the session after each decision; NaT beyond the calendar."""
-        index = np.searchsorted(self.sessions, decisions, side="right")
-        entries = np.full(len(decisions), np.datetime64("NaT"), dtype="datetime64[us]")
-        known = index < len(self.sessions)
-        entries[known] = self.sessions[index[known]]
-        return entries
+        return self.next_session(decisions)
 
     def next_session(self, dates: TimeArray, lag: int = 1) -> TimeArray:
-        """Return the `lag`-th session strictly after each date (which need not be a session); NaT beyond the end."""
+        """Return the `lag`-th session strictly after each date (which need not be a session); NaT beyond the end.
+
+        For a date before the first session that is counted from the start of the calendar.
+        """
         index = np.searchsorted(self.sessions, dates, side="right") + lag - 1
         result = np.full(len(dates), np.datetime64("NaT"), dtype="datetime64[us]")
-        known = index < len(self.sessions)
+        known = (index < len(self.sessions)) & ~np.isnat(dates)
         result[known] = self.sessions[index[known]]
         return result
 
@@ -104,8 +112,9 @@ class TradingCalendar:
         decisions = self.decisions()
         index = int(np.searchsorted(decisions, date, side="left")) - 1
         if index < 0:
-            raise DataContractError(f"{self.name}: no decision day before {np.datetime64(date, 'D')}")
-        return decisions[index]
+            raise DataContractError(f"{self.name}: no decision day before {date.astype('datetime64[D]')}")
+        decision: np.datetime64 = decisions[index]
+        return decision
 
 
 @lru_cache(maxsize=16)
@@ -126,12 +135,12 @@ def _sessions(name: str, start: str, end: str) -> TimeArray:
 
 
 def local_to_utc(dates: TimeArray, clock: pd.Timedelta, zone: str) -> TimeArray:
-    """Return local wall-clock times as UTC ``datetime64[us]``; NaT stays NaT."""
+    """Return local wall-clock times as UTC ``datetime64[us]``; NaT stays NaT.
+
+    A time that the clocks show twice is the later one, a time that they skip is the next one: never too early.
+    """
     local = pd.DatetimeIndex(dates) + clock
-    return (
-        local.tz_localize(ZoneInfo(zone), ambiguous=True, nonexistent="shift_forward")
-        .tz_convert("UTC")
-        .tz_localize(None)
-        .to_numpy()
-        .astype("datetime64[us]")
-    )
+    later = np.zeros(len(local), dtype=np.bool_)
+    aware = local.tz_localize(ZoneInfo(zone), ambiguous=later, nonexistent="shift_forward")
+    utc: TimeArray = aware.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[us]")
+    return utc

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import BoolArray, FloatArray, TimeArray
+from features.errors import DataContractError
 from features.market import MarketSpec, SeriesSpec
 
 Severity = Literal["error", "warning", "info"]
@@ -43,7 +44,7 @@ def check_batch(observations: pd.DataFrame, market: MarketSpec) -> tuple[list[Fi
     Parameters
     ----------
     observations : pandas.DataFrame
-        `series, period, known_at, value, revision`.
+        `series, period, known_at, value`.
     market : MarketSpec
 
     Returns
@@ -52,42 +53,64 @@ def check_batch(observations: pd.DataFrame, market: MarketSpec) -> tuple[list[Fi
     bad : array of bool, shape (len(observations),)
         Rows to quarantine.
 
+    Raises
+    ------
+    DataContractError
+        If the definition does not declare a series.
+
     Information set: a point is judged by itself and by earlier points of its series only.
     """
     findings: list[Finding] = []
-    bad = np.zeros(len(observations), dtype=bool)
+    bad = np.zeros(len(observations), dtype=np.bool_)
     for name, positions in observations.groupby("series", sort=True).indices.items():
-        spec = market.series[str(name)]
-        rows = observations.iloc[positions]
-        order = np.argsort(rows["period"].to_numpy(), kind="stable")
-        positions, rows = positions[order], rows.iloc[order]
-        period = rows["period"].to_numpy("datetime64[us]")
-        value = in_current_unit(spec, period, rows["value"].to_numpy(np.float64))
-        low, high = spec.range
-        outside = ~((value >= low) & (value <= high))
-        early = _early(spec, period, rows["known_at"].to_numpy("datetime64[us]"), market.schedule.timezone)
-        messages = [
-            (outside, "out_of_range", f"outside the plausible range [{low:g}, {high:g}] {spec.unit}"),
-            (early, "known_before_period", f"published more than {spec.early_release_days} day(s) before its period ended"),
-        ]
-        if spec.max_jump is not None:
-            spike, shift = jumps(np.where(outside, np.nan, value), spec.max_jump)
-            messages.append((spike, "jump", f"differs from the last good value by more than {spec.max_jump:g} {spec.unit}"))
-            for at in np.flatnonzero(shift):
-                findings.append(
-                    Finding(
-                        spec.name, "unit_jump", "error", pd.Timestamp(period[at]), float(value[at]), False,
-                        f"the level moved by more than {spec.max_jump:g} {spec.unit} and stayed there; "
-                        "if the definition changed, declare it under `breaks`",
-                    )
-                )  # fmt: skip
-        for mask, check, message in messages:
-            for at in np.flatnonzero(mask):
-                findings.append(
-                    Finding(spec.name, check, "error", pd.Timestamp(period[at]), float(value[at]), True, message)
-                )
-            bad[positions[mask]] = True
+        spec = market.series.get(str(name))
+        if spec is None:
+            rows = observations.iloc[positions]
+            raise DataContractError(f"series {name!r} is not declared in market {market.name!r}; declare it", rows)
+        period = observations["period"].to_numpy("datetime64[us]")[positions]
+        order = np.argsort(period, kind="stable")
+        at = np.asarray(positions, dtype=np.int64)[order]
+        value = in_current_unit(spec, period[order], observations["value"].to_numpy(np.float64)[at])
+        known_at = observations["known_at"].to_numpy("datetime64[us]")[at]
+        wrong, found = _check_series(spec, period[order], known_at, value, market.schedule.timezone)
+        bad[at] = wrong
+        findings += found
     return findings, bad
+
+
+def _check_series(
+    spec: SeriesSpec, period: TimeArray, known_at: TimeArray, value: FloatArray, timezone: str
+) -> tuple[BoolArray, list[Finding]]:
+    """Check one series, rows by period and values in today's unit; return its bad rows and what was found."""
+    low, high = spec.range
+    outside = ~(np.isfinite(value) & (value >= low) & (value <= high))
+    early = _early(spec, period, known_at, timezone)
+    days = spec.early_release_days
+    results = [
+        (outside, "out_of_range", f"outside the plausible range [{low:g}, {high:g}] {spec.unit}"),
+        (early, "known_before_period", f"published more than {days} day(s) before its period ended"),
+    ]
+    findings = []
+    if spec.max_jump is not None:
+        limit = f"{spec.max_jump:g} {spec.unit}"
+        spike, shift = jumps(np.where(outside, np.nan, value), spec.max_jump)
+        results.append((spike, "jump", f"differs from the last good value by more than {limit}"))
+        findings = [
+            Finding(
+                spec.name, "unit_jump", "error", pd.Timestamp(period[row]), float(value[row]), False,
+                f"the level moved by more than {limit} and stayed there; if the definition changed, declare it under "
+                "`breaks`",
+            )
+            for row in np.flatnonzero(shift)
+        ]  # fmt: skip
+    bad = np.zeros(len(value), dtype=np.bool_)
+    for mask, check, message in results:
+        bad |= mask
+        findings += [
+            Finding(spec.name, check, "error", pd.Timestamp(period[row]), float(value[row]), True, message)
+            for row in np.flatnonzero(mask)
+        ]
+    return bad, findings
 
 
 def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datetime64) -> list[Finding]:
@@ -103,7 +126,7 @@ def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datet
     """
     findings: list[Finding] = []
     present = {str(name): rows for name, rows in observations.groupby("series", sort=True)}
-    used = {source for spec in market.features.values() for source in spec.inputs if "{" not in source}
+    used = market.used_series()
     for name, spec in market.series.items():
         if spec.died is not None and np.datetime64(spec.died, "us") < as_of and name in used:
             findings.append(
@@ -122,12 +145,12 @@ def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datet
             continue
         period = np.unique(present[name]["period"].to_numpy("datetime64[us]"))
         findings += _gaps(spec, period)
-        age = np.datetime64(as_of, "D") - period[-1].astype("datetime64[D]")
+        age = int((as_of.astype("datetime64[D]") - period[-1].astype("datetime64[D]")).astype(np.int64))
         alive = spec.died is None or np.datetime64(spec.died, "us") >= as_of
-        if alive and age > np.timedelta64(spec.stale_days, "D"):
+        if alive and age > spec.stale_days:
             findings.append(
                 Finding(name, "stale", "warning", pd.Timestamp(period[-1]), None, False,
-                        f"the newest period is {age.astype(int)} days old; at most {spec.stale_days} are usual")
+                        f"the newest period is {age} days old; at most {spec.stale_days} are usual")
             )  # fmt: skip
     return findings
 
@@ -146,12 +169,21 @@ def jumps(value: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
     A point further than `limit` from the last good one is a spike; when the next point confirms its level, that next
     point marks a shift and the level is accepted.
 
+    Parameters
+    ----------
+    value : array, shape (n,)
+        By period; missing rows are passed over.
+    limit : float
+        Largest usual difference, in the unit of `value`.
+
     Returns
     -------
     spike, shift : arrays of bool, shape (n,)
+
+    Information set: row i is judged by rows up to i.
     """
-    spike = np.zeros(len(value), dtype=bool)
-    shift = np.zeros(len(value), dtype=bool)
+    spike = np.zeros(len(value), dtype=np.bool_)
+    shift = np.zeros(len(value), dtype=np.bool_)
     # Only points next to a large change need the sequential rule.
     present = np.flatnonzero(np.isfinite(value))
     if len(present) < 2 or np.abs(np.diff(value[present])).max() <= limit:
@@ -173,13 +205,14 @@ def _early(spec: SeriesSpec, period: TimeArray, known_at: TimeArray, timezone: s
     zone = spec.known.tz or timezone
     local = pd.DatetimeIndex(known_at).tz_localize("UTC").tz_convert(zone).tz_localize(None)
     day = local.to_numpy("datetime64[us]").astype("datetime64[D]")
-    return day < period.astype("datetime64[D]") - np.timedelta64(spec.early_release_days, "D")
+    early: BoolArray = day < period.astype("datetime64[D]") - np.timedelta64(spec.early_release_days, "D")
+    return early
 
 
 def _gaps(spec: SeriesSpec, period: TimeArray) -> list[Finding]:
-    days = np.diff(period).astype("timedelta64[D]").astype(np.int64)
     if spec.shape == "dated" or spec.column == "forecast":
         return []
+    days = np.diff(period).astype("timedelta64[D]").astype(np.int64)
     limit = max(_GAP_DAYS[spec.frequency], spec.stale_days)
     return [
         Finding(

@@ -45,8 +45,8 @@ def check_observations(batch: pd.DataFrame) -> pd.DataFrame:
             schema.validate(batch)
         except SchemaError as error:
             cases = error.failure_cases
-            index = cases["index"].dropna().astype(int) if isinstance(cases, pd.DataFrame) else []
-            rows = batch.iloc[list(index)] if len(index) else batch
+            index = cases["index"].dropna().astype(int).tolist() if isinstance(cases, pd.DataFrame) else []
+            rows = batch.iloc[index] if index else batch
             raise DataContractError(
                 f"column {name!r} of a batch of observations must be {_WANTED[name]}; got {rows[name].iloc[0]!r} "
                 f"(type {batch[name].dtype}) for series {rows['series'].iloc[0]!r}",

@@ -11,13 +11,17 @@ import tomllib
 from datetime import date, time
 from functools import cached_property
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from features.contracts import Family
 from features.errors import DefinitionError
+from features.states import STATE_FEATURES
+from features.transforms import parse_formula
 
 Sign = Literal[-1, 0, 1]
 Frequency = Literal["daily", "weekly", "monthly"]
@@ -29,7 +33,16 @@ def _clock(value: object) -> object:
     return time.fromisoformat(value) if isinstance(value, str) else value
 
 
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone is called {value!r}; an example is Asia/Shanghai") from error
+    return value
+
+
 Clock = Annotated[time, BeforeValidator(_clock)]
+Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class _Frozen(BaseModel):
@@ -41,26 +54,26 @@ class Rule(_Frozen):
 
     `kind` is ``sessions`` (`lag` exchange sessions after the reference date), ``days`` (calendar days),
     ``business_days`` (Monday to Friday, holidays of the exchange ignored) or ``month`` (a day of the month that lies
-    `offset` months after the period's: `day`, where -1 is the last, or the `nth` `weekday`, or the `nth` business day
-    when `weekday` is absent). Rules of kind ``month`` are estimates: the day moves past weekends and exchange holidays,
+    `offset` months after the period's: `day`, where -1 is the last, or the `nth` `weekday`, or the `nth` session when
+    `weekday` is absent). Rules of kind ``month`` are estimates: the day moves past weekends and exchange holidays,
     then three sessions are added, and the clock is 18:00, unless `exact` says that the publisher keeps the date.
     """
 
     kind: Literal["sessions", "days", "business_days", "month"]
-    lag: int = 0
-    offset: int = 1
-    day: int | None = None
+    lag: int = Field(default=0, ge=0)
+    offset: int = Field(default=1, ge=0)
+    day: int | None = Field(default=None, ge=-1, le=31)
     weekday: Weekday | None = None
-    nth: int | None = None
+    nth: int | None = Field(default=None, ge=1)
     time: Clock = time(18, 0)
-    tz: str | None = None
+    tz: Zone | None = None
     exact: bool = False
     january_with_february: bool = False
 
     @model_validator(mode="after")
     def _month_names_a_day(self) -> Rule:
-        if self.kind == "month" and (self.day is None) == (self.nth is None):
-            raise ValueError("a `month` rule needs either `day` or `nth`")
+        if self.kind == "month" and ((self.day is None) == (self.nth is None) or self.day == 0):
+            raise ValueError("a `month` rule needs either `day` (1 to 31, or -1 for the last) or `nth`")
         return self
 
     @property
@@ -73,7 +86,7 @@ class Break(_Frozen):
     """A change of definition: values before `date` are multiplied by `factor` to today's unit."""
 
     date: date
-    factor: float
+    factor: float = Field(gt=0, allow_inf_nan=False)
 
 
 class SeriesSpec(_Frozen):
@@ -89,18 +102,30 @@ class SeriesSpec(_Frozen):
     column: str = "value"
     key: str | None = None
     release_time: Clock = time(18, 0)
-    early_release_days: int = 0
+    early_release_days: int = Field(default=0, ge=0)
     born: date | None = None
     died: date | None = None
     launched: date | None = None
     breaks: tuple[Break, ...] = ()
     range: tuple[float, float] = (float("-inf"), float("inf"))
-    max_jump: float | None = None
+    max_jump: float | None = Field(default=None, gt=0)
     stale_days: int = Field(gt=0)
     vintage: Literal["real", "first_print", "current", "computed"] = "real"
     optional: bool = False
     label_only: bool = False
     why: str = ""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SeriesSpec:
+        if not self.range[0] < self.range[1]:
+            raise ValueError(f"`range` must be [low, high]; got [{self.range[0]:g}, {self.range[1]:g}]")
+        if self.born is not None and self.died is not None and self.born > self.died:
+            raise ValueError(f"`died` {self.died} lies before `born` {self.born}")
+        if any(later.date <= earlier.date for earlier, later in pairwise(self.breaks)):
+            raise ValueError("`breaks` must be in the order of their dates, each date once")
+        if self.shape == "releases" and self.key is None:
+            raise ValueError("the shape `releases` needs a `key`, the name of the series in the file")
+        return self
 
 
 class SegmentSpec(_Frozen):
@@ -151,7 +176,7 @@ class Schedule(_Frozen):
     """
 
     calendar: str
-    timezone: str
+    timezone: Zone
     decision_time: Clock
     history_start: date
     first_decision: date
@@ -186,26 +211,60 @@ class MarketSpec(_Frozen):
     @model_validator(mode="after")
     def _references_exist(self) -> MarketSpec:
         problems = [
-            f"pair {name} names an unknown segment"
-            for name, pair in self.pairs.items()
-            if pair.large not in self.segments or pair.small not in self.segments
-        ]
-        problems += [
             f"segment {name} names the unknown series {segment.price}"
             for name, segment in self.segments.items()
             if segment.price not in self.series
         ]
-        for name, feature in self.features.items():
-            for source in feature.inputs:
-                if "{" not in source and source not in self.series:
-                    problems.append(f"feature {name} names the unknown series {source}")
-                elif source in self.series and self.series[source].label_only:
-                    problems.append(f"feature {name} uses {source}, which is for labels and plots only")
+        for name, pair in self.pairs.items():
+            if pair.large not in self.segments or pair.small not in self.segments:
+                problems.append(f"pair {name} names an unknown segment")
+            elif self.segments[pair.large].rank >= self.segments[pair.small].rank:
+                problems.append(f"pair {name}: the rank of `large` must be smaller than that of `small`")
         if sum(pair.headline for pair in self.pairs.values()) != 1:
             problems.append("exactly one pair must be the headline")
+        for name, feature in self.features.items():
+            problems += [f"feature {name} {problem}" for problem in self._complaints(feature)]
+        for group in self.vintage_files:
+            unknown = sorted(set(group.columns.values()) - set(self.series))
+            problems += [f"vintage file {', '.join(group.files)} names the unknown series {name}" for name in unknown]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _complaints(self, feature: FeatureSpec) -> list[str]:
+        problems = []
+        for source in feature.inputs:
+            names = self._filled(source)
+            if not any(name in self.series for name in names):
+                problems.append(f"names the unknown series {source}")
+            problems += [
+                f"uses {name}, which is for labels and plots only"
+                for name in names
+                if name in self.series and self.series[name].label_only
+            ]
+        if feature.formula.startswith("state:"):
+            if feature.formula.removeprefix("state:") not in STATE_FEATURES:
+                problems.append(f"reads the unknown state {feature.formula!r}; known: {', '.join(STATE_FEATURES)}")
+        elif not feature.inputs:
+            problems.append("has no `inputs`")
+        else:
+            try:
+                parse_formula(feature.formula, len(feature.inputs))
+            except DefinitionError as error:
+                problems.append(f"has a bad {error}")
+        return problems
+
+    def _filled(self, source: str) -> list[str]:
+        """Return the series an input stands for: itself, or one for each pair where it has a placeholder."""
+        if "{" not in source:
+            return [source]
+        filled = {source.replace("{small}", p.small).replace("{large}", p.large) for p in self.pairs.values()}
+        return sorted(filled)
+
+    def used_series(self) -> set[str]:
+        """Return the declared series that some feature reads, placeholders filled with every pair's segments."""
+        sources = {source for feature in self.features.values() for source in feature.inputs}
+        return {name for source in sources for name in self._filled(source)} & set(self.series)
 
     @property
     def headline(self) -> str:
@@ -246,8 +305,9 @@ def load_market(name: str) -> MarketSpec:
                 f"`market` must be one of {', '.join(builtin_markets())} or the path of a .toml file; got {name!r}"
             )
     try:
-        with path.open("rb") as handle:
-            raw = tomllib.load(handle)
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{path}: not UTF-8 text: {error}; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{path}: not valid TOML: {error}") from error
     try:
@@ -255,25 +315,48 @@ def load_market(name: str) -> MarketSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DefinitionError(f"{path}: `{where}`: {first['msg']} ({error.error_count()} problem(s))") from error
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise DefinitionError(f"{path}: {f'`{where}`: ' if where else ''}{message}{more}") from error
+    except DefinitionError as error:
+        raise DefinitionError(f"{path}: {error}") from error
 
 
-def _expand(raw: dict[str, object]) -> dict[str, object]:
+def _expand(raw: dict[str, Any]) -> dict[str, Any]:
     """Expand named rules and instruments: ``[bars.X]`` becomes one series ``X.column`` for each listed column."""
-    rules = raw.pop("rules", {})
-    bars = raw.pop("bars", {})
-    series = dict(raw.pop("series", {}))  # type: ignore[call-overload]
-    for instrument, table in bars.items():  # type: ignore[attr-defined]
+    rules, bars, series, pairs = (_tables(raw, key) for key in ("rules", "bars", "series", "pairs"))
+    for name, table in rules.items():
+        try:
+            Rule.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in ("rules", name, *first["loc"]))
+            raise DefinitionError(f"`{where}`: {first['msg'].removeprefix('Value error, ')}") from error
+    for instrument, table in bars.items():
         common = {key: value for key, value in table.items() if key != "columns"}
-        for column, extra in table["columns"].items():
-            series[f"{instrument}.{column}"] = {"shape": "bars", "frequency": "daily", **common, "column": column} | extra
+        for column, extra in _tables(table, "columns", f"bars.{instrument}.columns").items():
+            name = f"{instrument}.{column}"
+            if name in series:
+                raise DefinitionError(f"`bars.{instrument}`: the series {name} is declared twice")
+            series[name] = {"shape": "bars", "frequency": "daily", **common, "column": column} | extra
     resolved = {}
     for name, table in series.items():
         known = table.get("known")
         if isinstance(known, str):
-            if known not in rules:  # type: ignore[operator]
-                raise DefinitionError(f"series.{name}: `known` names the unknown rule {known!r}")
-            known = rules[known]  # type: ignore[index]
+            if known not in rules:
+                raise DefinitionError(f"`series.{name}.known`: names the unknown rule {known!r}")
+            known = rules[known]
         resolved[name] = {**table, "known": known, "name": name}
-    pairs = {name: {"name": name, **table} for name, table in raw.get("pairs", {}).items()}  # type: ignore[attr-defined]
-    return {**raw, "pairs": pairs, "series": resolved}
+    return {
+        **{key: value for key, value in raw.items() if key not in ("rules", "bars")},
+        "pairs": {name: {"name": name, **table} for name, table in pairs.items()},
+        "series": resolved,
+    }
+
+
+def _tables(raw: dict[str, Any], key: str, where: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return a copy of a table of tables; an absent one is empty."""
+    tables = raw.get(key, {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise DefinitionError(f"`{where or key}`: must be a table of tables")
+    return dict(tables)

@@ -35,23 +35,32 @@ def known_times(
     timezone : str
         The market's time zone, used where the rule names none.
 
+    Returns
+    -------
+    known_at : array of datetime64[us], shape (n,)
+        UTC. For a period before the first session of the calendar, rules that count sessions start there: later than
+        the truth, never earlier.
+    estimated : array of bool, shape (n,)
+
     Raises
     ------
     DataContractError
         If a time cannot be computed because the calendar ends too early.
     """
     rule = spec.known
-    known = local_to_utc(rule_days(rule, period, calendar), _clock(rule.time), rule.tz or timezone)
+    zone = rule.tz or timezone
+    known = local_to_utc(rule_days(rule, period, calendar), clock_offset(rule.time), zone)
     estimated = np.full(len(period), rule.estimated)
     if release_date is not None:
         genuine = ~np.isnat(release_date)
-        known[genuine] = local_to_utc(release_date[genuine], _clock(spec.release_time), timezone)
+        known[genuine] = local_to_utc(release_date[genuine], clock_offset(spec.release_time), zone)
         estimated[genuine] = False
     if np.isnat(known).any():
-        first = period[np.isnat(known)][0]
+        first = period[np.isnat(known)][0].astype("datetime64[D]")
+        start, end = calendar.sessions[[0, -1]].astype("datetime64[D]")
         raise DataContractError(
-            f"{spec.name}: no publication time for period {np.datetime64(first, 'D')}: the {calendar.name} calendar "
-            f"covers {np.datetime64(calendar.sessions[0], 'D')} to {np.datetime64(calendar.sessions[-1], 'D')}"
+            f"{spec.name}: no publication time for period {first}: the {calendar.name} calendar covers {start} to "
+            f"{end}; correct the date, or install a newer exchange_calendars"
         )
     return known, estimated
 
@@ -69,28 +78,27 @@ def rule_days(rule: Rule, period: TimeArray, calendar: TradingCalendar) -> TimeA
     if rule.january_with_february:
         january = period.astype("datetime64[M]").astype(np.int64) % 12 == 0
         month = month + january.astype("timedelta64[M]")
-    days = _day_of_month(rule, month).astype("datetime64[us]")
+    days = _day_of_month(rule, month.astype("datetime64[D]"), calendar).astype("datetime64[us]")
     if rule.exact:
         return days
     return calendar.next_session(calendar.on_or_after(days), _SAFETY_SESSIONS)
 
 
-def _day_of_month(rule: Rule, month: TimeArray) -> TimeArray:
-    first = month.astype("datetime64[D]")
+def _day_of_month(rule: Rule, first: TimeArray, calendar: TradingCalendar) -> TimeArray:
+    """Return the rule's day in the months that begin on `first`, as ``datetime64[D]``."""
     if rule.day is not None:
-        last = (month + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
-        if rule.day < 0:
-            return last
-        return np.minimum(first + np.timedelta64(rule.day - 1, "D"), last)
-    assert rule.nth is not None  # noqa: S101  (the definition's validator)
+        last: TimeArray = np.add(first.astype("datetime64[M]"), 1).astype("datetime64[D]") - 1
+        return last if rule.day < 0 else np.minimum(first + np.timedelta64(rule.day - 1, "D"), last)
+    nth = rule.nth or 1
     if rule.weekday is None:
-        return np.busday_offset(first, rule.nth - 1, roll="forward")
-    return np.busday_offset(first, rule.nth - 1, roll="forward", weekmask=_mask(rule.weekday))
+        return calendar.next_session((first - np.timedelta64(1, "D")).astype("datetime64[us]"), nth)
+    return np.busday_offset(first, nth - 1, roll="forward", weekmask=_mask(rule.weekday))
 
 
 def _mask(weekday: str) -> str:
     return "".join("1" if day == _WEEKDAYS[weekday] else "0" for day in range(7))
 
 
-def _clock(value: time) -> pd.Timedelta:
+def clock_offset(value: time) -> pd.Timedelta:
+    """Return a wall-clock time as the time since midnight."""
     return pd.Timedelta(hours=value.hour, minutes=value.minute, seconds=value.second)

@@ -1,8 +1,9 @@
 """The design matrix: from the panel to the few columns a head learns from. The only builder, used to train and serve.
 
-Columns are of two kinds. A *composite* is the mean of a family's standardised features, each times its expected sign;
-a *state* is one causal state of the pair. Every column is a sum of member parts, one per feature, so that a column's
-contribution can be handed down to features.
+Columns are of three kinds. A *composite* is the sum of a family's standardised features, each times its expected sign,
+over the root of how many are live; a *state* is one causal state of the pair; a *single* is a feature on whose sign the
+sources conflict. Every column is a sum of member parts, one per feature, so that a column's contribution can be handed
+down to features.
 
 Orientation: direction composites are turned so that a positive value speaks for the event: for "large wins" and the
 crash against small caps, for the switch against the style in force.
@@ -11,7 +12,7 @@ crash against small caps, for the switch against the style in force.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from features.contracts import FAMILIES, Event, FeatureInfo, FloatArray, IntArra
 from features.errors import BundleError
 
 STYLE_FEATURE = "style_in_force"
+_MIN_WEEKS = 52
 _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
     # (state, times the style in force)
     "switch": (
@@ -27,10 +29,11 @@ _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
         ("style_momentum_4w", False), ("style_momentum_13w", False), (STYLE_FEATURE, False),
     ),
     "large": (
-        ("distance", True), ("style_momentum_4w", True), ("style_momentum_13w", True), (STYLE_FEATURE, False),
+        ("vol_ratio", False), ("age", True), ("distance", True), ("style_momentum_4w", True),
+        ("style_momentum_13w", True), (STYLE_FEATURE, False),
     ),
     "crash": (
-        ("vol_ratio", False), ("sigma_percentile", False), ("distance", True), ("style_momentum_4w", True),
+        ("vol_ratio", False), ("sigma_percentile", False), ("age", True), ("distance", True), ("style_momentum_4w", True),
         ("style_momentum_13w", True), (STYLE_FEATURE, False),
     ),
 }  # fmt: skip
@@ -38,7 +41,7 @@ _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
 
 @dataclass(frozen=True)
 class Member:
-    """One feature's place in one column: `part = sign * z / (live members of the column)`."""
+    """One feature's place in one column: `part = sign * z / sqrt(live members of the column)`."""
 
     column: int
     feature: str
@@ -92,6 +95,12 @@ def build_layout(event: Event, features: Sequence[FeatureInfo]) -> Layout:
     return Layout(event, tuple(columns), tuple(members), signed)
 
 
+def live_features(values: pd.DataFrame) -> list[str]:
+    """Name the features of panel rows that have a value in at least 52 weeks, whichever pairs have it."""
+    weeks = values.notna().groupby(level="decision_date").any().sum()
+    return [str(name) for name in values.columns if weeks[name] >= _MIN_WEEKS]
+
+
 @dataclass(frozen=True)
 class Scaler:
     """Mean and standard deviation of each feature, learned on the rows before a cut; values are winsorised."""
@@ -102,10 +111,11 @@ class Scaler:
 
     @staticmethod
     def fit(values: pd.DataFrame, winsor: float) -> Scaler:
-        """Learn from rows known before the cut; a feature with fewer than 52 values is left out."""
-        usable = values.columns[(values.notna().sum() >= 52) & (values.std() > 0)]
-        mean, std = values[usable].mean(), values[usable].std()
-        return Scaler(mean.to_dict(), std.to_dict(), winsor)
+        """Learn from rows known before the cut; a feature that never moves or is live in less than 52 weeks is left out."""
+        seen = values[live_features(values)]
+        mean, std = seen.mean(), seen.std()
+        moves = [str(name) for name in seen.columns if std[name] > 0]
+        return Scaler({name: float(mean[name]) for name in moves}, {name: float(std[name]) for name in moves}, winsor)
 
     def transform(self, values: pd.DataFrame, features: Sequence[str]) -> FloatArray:
         """Return z-scores, shape (n, len(features)); missing where the value or the scale is."""
@@ -115,10 +125,6 @@ class Scaler:
                 raw = (values[name].to_numpy(np.float64) - self.mean[name]) / self.std[name]
                 z[:, column] = np.clip(raw, -self.winsor, self.winsor)
         return z
-
-    def to_json(self) -> dict[str, object]:
-        """Return plain JSON types."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +184,7 @@ def build_design(layout: Layout, scaler: Scaler, values: pd.DataFrame, style: In
     return Design(layout, np.where(count > 0, columns, np.nan), parts)
 
 
-def training_weights(
-    decision_date: TimeArray, horizon: int, cut: np.datetime64, halflife_years: float
-) -> FloatArray:
+def training_weights(decision_date: TimeArray, horizon: int, cut: np.datetime64, halflife_years: float) -> FloatArray:
     """Weight rows by uniqueness and age, shape (n,).
 
     A row counts 1 / horizon, because outcomes of neighbouring weeks overlap, and 1 / root of the number of pairs on
@@ -188,5 +192,5 @@ def training_weights(
     """
     _, inverse, counts = np.unique(decision_date, return_inverse=True, return_counts=True)
     age = (cut - decision_date).astype("timedelta64[D]").astype(np.float64) / 365.25
-    decayed: FloatArray = 0.5 ** (age / halflife_years)
-    return decayed / (horizon * np.sqrt(counts[inverse]))
+    weight: FloatArray = 0.5 ** (age / halflife_years) / (horizon * np.sqrt(counts[inverse]))
+    return weight

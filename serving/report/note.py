@@ -83,6 +83,7 @@ def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:
         "same_validity": len({r.validity for r in rows}) == 1,
         "validity_class": "ok" if all(r.validity == "validated" for r in rows) else "warn",
         "reasons": _reasons(rows, lang),
+        "reasons_for": w.word(lang, next((r.validity for r in rows if r.validity != "validated"), row.validity)),
         "absent": _absent(forecast, lang),
         "releases": [
             (str(r.expected), w.series_name(r.series, lang), w.word(lang, r.family), r.estimated)

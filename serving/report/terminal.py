@@ -90,7 +90,8 @@ def _band(head: HeadForecast) -> str:
 
 def _probabilities(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> Table:
     names = ("", "", *(w.say(lang, key) for key in ("end", "base", "band_80", "trigger")))
-    lines, strong = [], []
+    lines: list[tuple[str, ...]] = []
+    strong = []
     for event in EVENTS:
         for row in rows:
             head, move = row.heads[event], w.threshold(row, event)

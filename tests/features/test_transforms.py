@@ -22,7 +22,7 @@ Oracle = Callable[[pd.DataFrame], "pd.Series[float]"]
 def table(seed: int, columns: int = 1, *, positive: bool = False, missing: float = 0.0) -> FloatArray:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((N, columns)).cumsum(axis=0)
-    x = np.exp(0.1 * x) if positive else x
+    x = np.exp(0.1 * x) if positive else x - np.median(x, axis=0)
     return np.where(rng.random((N, columns)) < missing, np.nan, x)
 
 
