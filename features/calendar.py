@@ -129,7 +129,7 @@ def _sessions(name: str, start: str, end: str) -> TimeArray:
     if first >= last:
         raise DataContractError(f"{name}: no sessions between {start} and {end}")
     calendar = exchange_calendars.get_calendar(name, start=first, end=last)
-    sessions = calendar.sessions.to_numpy().astype("datetime64[us]")
+    sessions: TimeArray = calendar.sessions.to_numpy().astype("datetime64[us]")
     sessions.setflags(write=False)
     return sessions
 
@@ -142,5 +142,5 @@ def local_to_utc(dates: TimeArray, clock: pd.Timedelta, zone: str) -> TimeArray:
     local = pd.DatetimeIndex(dates) + clock
     later = np.zeros(len(local), dtype=np.bool_)
     aware = local.tz_localize(ZoneInfo(zone), ambiguous=later, nonexistent="shift_forward")
-    utc: TimeArray = aware.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[us]")
+    utc: TimeArray = aware.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[us]", copy=True)
     return utc

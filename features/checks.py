@@ -11,6 +11,7 @@ import pandas as pd
 from features.contracts import BoolArray, FloatArray, TimeArray
 from features.errors import DataContractError
 from features.market import MarketSpec, SeriesSpec
+from features.series import in_current_unit, within_lifetime
 
 Severity = Literal["error", "warning", "info"]
 FINDING_COLUMNS = ("series", "check", "severity", "period", "value", "quarantined", "message")
@@ -81,10 +82,14 @@ def check_batch(observations: pd.DataFrame, market: MarketSpec) -> tuple[list[Fi
 def _check_series(
     spec: SeriesSpec, period: TimeArray, known_at: TimeArray, value: FloatArray, timezone: str
 ) -> tuple[BoolArray, list[Finding]]:
-    """Check one series, rows by period and values in today's unit; return its bad rows and what was found."""
+    """Check one series, rows by period and values in today's unit; return its bad rows and what was found.
+
+    Rows outside the series' lifetime are never served and not judged.
+    """
     low, high = spec.range
-    outside = ~(np.isfinite(value) & (value >= low) & (value <= high))
-    early = _early(spec, period, known_at, timezone)
+    lived = within_lifetime(spec, period)
+    outside = lived & ~(np.isfinite(value) & (value >= low) & (value <= high))
+    early = lived & _early(spec, period, known_at, timezone)
     days = spec.early_release_days
     results = [
         (outside, "out_of_range", f"outside the plausible range [{low:g}, {high:g}] {spec.unit}"),
@@ -93,7 +98,7 @@ def _check_series(
     findings = []
     if spec.max_jump is not None:
         limit = f"{spec.max_jump:g} {spec.unit}"
-        spike, shift = jumps(np.where(outside, np.nan, value), spec.max_jump)
+        spike, shift = jumps(np.where(lived & ~outside, value, np.nan), spec.max_jump)
         results.append((spike, "jump", f"differs from the last good value by more than {limit}"))
         findings = [
             Finding(
@@ -127,10 +132,12 @@ def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datet
     findings: list[Finding] = []
     present = {str(name): rows for name, rows in observations.groupby("series", sort=True)}
     used = market.used_series()
+    today = as_of.astype("datetime64[D]")
     for name, spec in market.series.items():
-        if spec.died is not None and np.datetime64(spec.died, "us") < as_of and name in used:
+        dead = spec.died is not None and np.datetime64(spec.died, "D") < today
+        if dead and name in used:
             findings.append(
-                Finding(name, "dead", "warning", pd.Timestamp(spec.died), None, False,
+                Finding(name, "dead", "warning", pd.Timestamp(str(spec.died)), None, False,
                         "the series has ended; features that ask for it are absent")
             )  # fmt: skip
         for change in spec.breaks:
@@ -144,23 +151,18 @@ def check_stored(observations: pd.DataFrame, market: MarketSpec, as_of: np.datet
                 findings.append(Finding(name, "missing", "error", None, None, False, "no observation is stored"))
             continue
         period = np.unique(present[name]["period"].to_numpy("datetime64[us]"))
+        period = period[within_lifetime(spec, period)]
+        if not len(period):
+            findings.append(Finding(name, "missing", "error", None, None, False, "nothing is stored of its lifetime"))
+            continue
         findings += _gaps(spec, period)
-        age = int((as_of.astype("datetime64[D]") - period[-1].astype("datetime64[D]")).astype(np.int64))
-        alive = spec.died is None or np.datetime64(spec.died, "us") >= as_of
-        if alive and age > spec.stale_days:
+        age = int((today - period[-1].astype("datetime64[D]")).astype(np.int64))
+        if not dead and age > spec.stale_days:
             findings.append(
                 Finding(name, "stale", "warning", pd.Timestamp(period[-1]), None, False,
                         f"the newest period is {age} days old; at most {spec.stale_days} are usual")
             )  # fmt: skip
     return findings
-
-
-def in_current_unit(spec: SeriesSpec, period: TimeArray, value: FloatArray) -> FloatArray:
-    """Return values with the definition breaks of a series undone."""
-    value = value.copy()
-    for change in spec.breaks:
-        value[period < np.datetime64(change.date, "us")] *= change.factor
-    return value
 
 
 def jumps(value: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from features.checks import Finding, check_batch, check_stored, findings_frame, in_current_unit
+from features.checks import Finding, check_batch, check_stored, findings_frame
 from features.errors import DataContractError
 from features.market import MarketSpec
+from features.series import in_current_unit
 from features.store import Appended, Store
 
 

@@ -34,9 +34,9 @@ TRUE_FEATURES: tuple[str, ...] = (
     "turnover_level", "amount_level", "active_level",
     "micro_share", "valuation_spread", "overlap_level",
     "basis_discount", "margin_level", "open_interest_level",
-    "vol_ratio", "sigma_percentile", "volatility_gap",
+    "vol_ratio", "sigma_percentile", "volatility_level", "volatility_gap",
 )  # fmt: skip
-"""Features of the sample market that measure something the process acts through: three for each driver and three for
+"""Features of the sample market that measure something the process acts through: three for each driver and four for
 its volatility. All others are noise or, like momentum, mere echoes of past prices."""
 
 SIZE_VOL = 0.0075
@@ -52,16 +52,16 @@ _HALFLIFE_WEEKS = np.array([20.0, 18.0, 20.0, 16.0, 14.0, 14.0])
 _KEEP = 0.5 ** (1.0 / (5.0 * _HALFLIFE_WEEKS))
 _FRESH = np.sqrt(1.0 - _KEEP**2)
 _PULL = np.array([-0.45, -0.45, 0.45, -0.35, -0.35, -0.35])
-_STRAIN = np.array([0.0, 0.0, 0.0, 0.55, 0.45, 0.45])
+_STRAIN = np.array([0.0, 0.0, 0.0, 0.48, 0.40, 0.40])
 _ACTS = np.stack([_PULL, _STRAIN])
 """Weight of each driver in the drift of the size factor and in the log hazard of an unwinding."""
 _ADAPT = 1.0 - 0.5 ** (1.0 / 18.0)
 """Share of the gap between drivers and pressure that closes in a day: prices answer to what has built up."""
 _CROWDING = DRIVERS.index("crowding")
-_PREMIUM, _DRIFT = 0.035, 0.102
+_PREMIUM, _DRIFT = 0.035, 0.094
 """Daily drift of the size factor in units of `SIZE_VOL`: constant, and for a pull of one."""
-_ALPHA, _BETA, _DEGREES = 0.02, 0.955, 6.0
-_HAZARD, _MOST_STRAIN = 1.0 / 350.0, 3.0
+_ALPHA, _BETA, _DEGREES = 0.03, 0.955, 6.0
+_HAZARD, _MOST_STRAIN = 1.0 / 330.0, 3.0
 _UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -3.0, 1.3, 0.5, 0.25
 _CROWDED, _LARGE_LED = 1.0, -0.6
 

@@ -21,6 +21,8 @@ from features.contracts import History, latest_vintages
 from features.errors import CapshiftError, DataContractError, LockedError
 from features.frames import OBSERVATION_COLUMNS, check_observations
 from features.market import MarketSpec, SeriesSpec
+from features.series import in_current_unit, within_lifetime
+from features.vintages import refuse_repeats, write_new
 
 __all__ = ["OBSERVATION_COLUMNS", "Appended", "Store", "histories"]
 
@@ -37,78 +39,6 @@ _COLUMNS = {
     "observations": ["market", "series", "period", "known_at", "value", "estimated", "revision", "recorded_at"],
     "quarantine": ["market", "series", "period", "known_at", "value", "check", "reason", "recorded_at"],
 }
-
-# Writing time of an append: `now`, but never before an earlier append, whatever the clock says.
-_RECORDED_AT = """
-SELECT greatest($now::TIMESTAMP, max(recorded_at) + INTERVAL 1 MICROSECOND) FROM observations
-"""
-
-# Plain rows of periods that have none yet. Where another value was in quarantine, this one is a correction made now.
-_FIRST = """
-INSERT INTO observations
-SELECT $market, b.series, b.period,
-       CASE WHEN q.wrong THEN greatest(b.known_at, $now::TIMESTAMP) ELSE b.known_at END AS known_at,
-       b.value, b.estimated, false, $recorded_at::TIMESTAMP
-FROM batch b
-LEFT JOIN (SELECT series, period, bool_and(q.value IS DISTINCT FROM b.value) AS wrong
-           FROM quarantine q JOIN batch b USING (series, period)
-           WHERE q.market = $market AND NOT b.revision GROUP BY series, period) q USING (series, period)
-WHERE NOT b.revision AND NOT EXISTS (
-    SELECT 1 FROM observations o
-    WHERE o.market = $market AND NOT o.revision AND o.series = b.series AND o.period = b.period)
-ORDER BY b.series, known_at, b.period
-"""
-
-# Dated revisions, where another value (or none) would be visible at their own date.
-_REVISIONS = """
-INSERT INTO observations
-WITH known AS (
-    SELECT series, period, known_at, recorded_at, value, false AS fellow FROM observations WHERE market = $market
-    UNION ALL
-    SELECT series, period, known_at, $recorded_at::TIMESTAMP, value, true FROM batch WHERE revision
-), seen AS (
-    SELECT r.series, r.period, r.known_at, r.value, r.estimated,
-           arg_max(k.value, {'known_at': k.known_at, 'recorded_at': k.recorded_at, 'fellow': k.fellow}) AS seen
-    FROM batch r LEFT JOIN known k ON k.series = r.series AND k.period = r.period
-         AND (k.known_at < r.known_at OR (k.known_at = r.known_at AND NOT k.fellow))
-    WHERE r.revision GROUP BY ALL
-)
-SELECT $market, series, period, known_at, value, estimated, true, $recorded_at::TIMESTAMP
-FROM seen WHERE seen IS NULL OR seen <> value
-ORDER BY series, known_at, period
-"""
-
-# Where a plain value changed, what the batch says of that period counts from now on: its plain value, or the last of
-# its dated revisions up to now.
-_CHANGED = """
-INSERT INTO observations
-WITH latest AS (  -- plain rows of a period are written in the order of their known_at
-    SELECT series, period, arg_max(value, recorded_at) AS value, max(known_at) AS known_at
-    FROM observations WHERE market = $market AND NOT revision GROUP BY series, period
-), changed AS (
-    SELECT b.series, b.period, greatest(b.known_at, $now::TIMESTAMP, l.known_at) AS since
-    FROM batch b JOIN latest l USING (series, period) WHERE NOT b.revision AND b.value <> l.value
-), claim AS (
-    SELECT c.series, c.period, c.since, b.value, b.estimated, b.revision
-    FROM changed c JOIN batch b USING (series, period) WHERE b.known_at <= c.since
-    QUALIFY row_number() OVER (PARTITION BY series, period ORDER BY b.known_at DESC, b.revision DESC) = 1
-), visible AS (
-    SELECT c.series, c.period, arg_max(
-        o.value, {'known_at': o.known_at, 'recorded_at': o.recorded_at, 'revision': o.revision}) AS value
-    FROM changed c JOIN observations o ON o.series = c.series AND o.period = c.period AND o.known_at <= c.since
-    WHERE o.market = $market GROUP BY c.series, c.period
-)
-SELECT $market, c.series, c.period, c.since, c.value, c.estimated, c.revision, $recorded_at::TIMESTAMP
-FROM claim c JOIN visible v USING (series, period) WHERE c.value <> v.value
-ORDER BY c.series, c.since, c.period
-"""
-
-_HOLD = """
-INSERT INTO quarantine
-SELECT $market, series, period, known_at, value, "check", reason, $recorded_at::TIMESTAMP FROM held h
-WHERE NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.market = $market AND q.series = h.series
-                  AND q.period = h.period AND q.value IS NOT DISTINCT FROM h.value)
-"""
 
 
 @dataclass(frozen=True)
@@ -203,23 +133,16 @@ class Store:
             If another process holds the store.
         """
         batch = check_observations(batch)
-        _no_repeats(batch)
-        parameters = {"market": market, "now": pd.Timestamp(now).to_pydatetime()}
+        refuse_repeats(batch)
+        held = pd.DataFrame() if quarantine is None else quarantine
         with self._connect(write=True) as connection:
             connection.begin()
             if not connection.execute("SELECT 1 FROM information_schema.tables").fetchall():
                 for definition in _TABLES.values():
                     connection.execute(definition)
-            [(recorded_at,)] = connection.execute(_RECORDED_AT, {"now": parameters["now"]}).fetchall()
-            parameters["recorded_at"] = recorded_at
-            connection.register("batch", batch)
-            added = sum(_insert(connection, statement, parameters) for statement in (_FIRST, _REVISIONS, _CHANGED))
-            held = 0
-            if quarantine is not None and len(quarantine):
-                connection.register("held", quarantine)
-                held = _insert(connection, _HOLD, parameters)
+            added, held_new = write_new(connection, market, batch, now, held)
             connection.commit()
-        return Appended(added, len(batch) - added, held)
+        return Appended(added, len(batch) - added, held_new)
 
     def observations(self, market: str, until: np.datetime64 | None = None) -> pd.DataFrame:
         """Return every vintage with known_at <= `until`: `series, period, known_at, value, estimated, recorded_at`.
@@ -265,24 +188,6 @@ class Store:
         return pd.concat(frames, ignore_index=True)
 
 
-def _no_repeats(batch: pd.DataFrame) -> None:
-    revision = batch["revision"].to_numpy(np.bool_)
-    for rows, keys in ((batch[~revision], ["series", "period"]), (batch[revision], ["series", "period", "known_at"])):
-        repeated = rows.duplicated(keys, keep=False)
-        if repeated.any():
-            found = rows[repeated].sort_values(keys)
-            first = found.iloc[0]
-            raise DataContractError(
-                f"{first['series']}: period {first['period']:%Y-%m-%d} appears more than once; keep one row", found
-            )
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, object]) -> int:
-    used = {name: value for name, value in parameters.items() if f"${name}" in statement}
-    [(count,)] = connection.execute(statement, used).fetchall()
-    return int(count)
-
-
 def _bound(until: np.datetime64 | None) -> object:
     return pd.Timestamp(until if until is not None else "2262-01-01").to_pydatetime()
 
@@ -311,13 +216,8 @@ def histories(observations: pd.DataFrame, market: MarketSpec) -> dict[str, Histo
         if spec is None:
             continue
         period = rows["period"].to_numpy("datetime64[us]")
-        value = rows["value"].to_numpy(np.float64, copy=True)
-        for change in spec.breaks:
-            value[period < np.datetime64(change.date, "us")] *= change.factor
-        keep = np.ones(len(period), dtype=np.bool_)
-        if spec.born is not None:
-            keep &= period >= np.datetime64(spec.born, "us")
-        if spec.died is not None:
-            keep &= period <= np.datetime64(spec.died, "us")
-        result[str(name)] = History.of(period[keep], rows["known_at"].to_numpy("datetime64[us]")[keep], value[keep])
+        value = in_current_unit(spec, period, rows["value"].to_numpy(np.float64))
+        known_at = rows["known_at"].to_numpy("datetime64[us]")
+        keep = within_lifetime(spec, period)
+        result[str(name)] = History.of(period[keep], known_at[keep], value[keep])
     return result

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,19 +12,17 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from features.contracts import Event, FeatureInfo
-from features.errors import BundleError
-from models.design import Scaler
+from features.contracts import EVENTS, HORIZONS, Event, FeatureInfo
+from features.errors import BundleError, CapshiftError
+from models.bundle_files import read_files, write_files
+from models.design import Scaler, build_layout, live_features
 from models.heads import Head
 from models.linear import RidgeLogit
 from models.schedule import day_text
 from models.settings import HeadSettings, TreeSettings
 from models.tail import TailParams, TailSettings
 
-_FORMAT = 1
-_MANIFEST = "manifest.json"
 _MODEL = "model.json"
-_MAX_BYTES = 64 * 1024 * 1024
 _SPLIT = "\n=== next seed ===\n"
 
 
@@ -43,10 +37,10 @@ class Support:
 
     @staticmethod
     def fit(values: pd.DataFrame) -> Support:
-        """Learn from the rows known before the cut."""
-        usable = values.loc[:, values.notna().sum() >= 52]
-        parts = (usable.quantile(0.01), usable.quantile(0.99), usable.min(), usable.max())
-        return Support(*(part.to_dict() for part in parts))
+        """Learn from the rows known before the cut; a feature that is live in less than 52 weeks is left out."""
+        seen = values[live_features(values)]
+        parts = (seen.quantile(0.01), seen.quantile(0.99), seen.min(), seen.max())
+        return Support(*({str(name): float(bound) for name, bound in part.items()} for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +79,17 @@ class Bundle:
     tails: Mapping[str, TailParams | None]
 
     def save(self, folder: Path) -> Path:
-        """Write the bundle atomically; an existing folder of that name is replaced."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        files = {_MODEL: json.dumps(self._document(), sort_keys=True, indent=1, allow_nan=False)}
+        """Write the bundle atomically; what the folder held before is replaced.
+
+        Raises
+        ------
+        DataContractError
+            If the folder cannot be written.
+        """
+        texts = {_MODEL: json.dumps(self._document(), sort_keys=True, indent=1, allow_nan=False)}
         for (event, horizon), head in self.heads.items():
-            files[f"{event}-{horizon}w.txt"] = _SPLIT.join(booster.model_to_string() for booster in head.boosters)
-        checksums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
-        for name, text in files.items():
-            (work / name).write_text(text, encoding="utf-8")
-        manifest = {"format": _FORMAT, "cut": day_text(self.cut), "files": checksums}
-        (work / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=1), encoding="utf-8")
-        work.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
+            texts[f"{event}-{horizon}w.txt"] = _SPLIT.join(booster.model_to_string() for booster in head.boosters)
+        write_files(folder, texts)
         return folder
 
     def _document(self) -> dict[str, Any]:
@@ -140,41 +130,48 @@ class Bundle:
         BundleError
             If a file is missing, too large, of another format or does not match its checksum.
         """
-        manifest = json.loads(_read(folder, _MANIFEST))
-        if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-            raise BundleError(f"{folder}: not a bundle of format {_FORMAT}; train it again")
-        texts = {}
-        for name, checksum in manifest["files"].items():
-            if Path(name).name != name:
-                raise BundleError(f"{folder}: file name {name!r} points outside the bundle")
-            texts[name] = _read(folder, name)
-            if hashlib.sha256(texts[name].encode()).hexdigest() != checksum:
-                raise BundleError(f"{folder / name}: checksum differs from the manifest; the file was changed or cut")
+        texts = read_files(folder)
         try:
-            return _build(json.loads(texts[_MODEL]), texts)
-        except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+            bundle = _build(json.loads(texts[_MODEL], parse_constant=_refuse), texts)
+        except (
+            CapshiftError, KeyError, TypeError, ValueError, AttributeError, RecursionError, lgb.basic.LightGBMError
+        ) as error:  # fmt: skip
             raise BundleError(f"{folder}: incomplete bundle ({error}); train it again") from error
+        for problem in _problems(bundle):
+            raise BundleError(f"{folder}: {problem}; train it again")
+        return bundle
 
 
-def _read(folder: Path, name: str) -> str:
-    path = folder / name
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BundleError(f"{path}: larger than {_MAX_BYTES} bytes; this is no bundle of capshift")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: cannot be read; train the bundle again") from error
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
+
+
+def _problems(bundle: Bundle) -> list[str]:
+    """Say where heads and design do not fit together."""
+    problems = []
+    for event in EVENTS:
+        layout = build_layout(event, bundle.features)
+        for horizon in HORIZONS:
+            head = bundle.heads.get((event, horizon))
+            if head is None:
+                problems.append(f"no head for {event} at {horizon} week(s)")
+            elif head.linear.coef.shape != (layout.signed,) or head.linear.covariance.shape != (layout.signed + 1,) * 2:
+                problems.append(f"coefficients of {event} at {horizon} week(s) do not fit the features")
+            elif any(booster.num_feature() != len(layout.columns) for booster in head.boosters):
+                problems.append(f"trees of {event} at {horizon} week(s) do not fit the features")
+    return problems
 
 
 def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
     settings = dict(document["settings"])
     heads = {}
     for row in document["heads"]:
-        linear = RidgeLogit(np.array(row["coef"]), row["intercept"], np.array(row["covariance"]))
+        coef, covariance = (np.array(row[name], dtype=np.float64) for name in ("coef", "covariance"))
+        linear = RidgeLogit(coef, float(row["intercept"]), covariance)
         text = texts[f"{row['event']}-{row['horizon']}w.txt"]
         boosters = tuple(lgb.Booster(model_str=part) for part in text.split(_SPLIT))
         key = (cast(Event, row["event"]), int(row["horizon"]))
-        heads[key] = Head(*key, linear, boosters, row["pool"], row["slope"], row["shift"])
+        heads[key] = Head(*key, linear, boosters, float(row["pool"]), float(row["slope"]), float(row["shift"]))
     return Bundle(
         market=document["market"],
         simulated=document["simulated"],
@@ -190,7 +187,5 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
         scaler=Scaler(**document["scaler"]),
         support=Support(**document["support"]),
         heads=heads,
-        tails={
-            pair: None if tail is None else TailParams.from_json(tail) for pair, tail in document["tails"].items()
-        },
+        tails={pair: None if tail is None else TailParams.from_json(tail) for pair, tail in document["tails"].items()},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -32,7 +34,7 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
     Information set: outcomes with matured_at <= the decision.
     """
     outcomes = dataset.outcomes
-    keys = outcomes.index.droplevel("horizon_weeks")
+    keys = cast(pd.MultiIndex, outcomes.index).droplevel("horizon_weeks")
     style = dataset.rows["style"].reindex(keys).to_numpy(np.int64)
     decision_at = dataset.rows["decision_at"].reindex(keys).to_numpy("datetime64[us]")
     matured_at = outcomes["matured_at"].to_numpy("datetime64[us]")
@@ -47,7 +49,8 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
             block = horizon == weeks
             pool_sum, pool_count = _matured(y[block], matured_at[block], decision_at[block])
             pool = (pool_sum + _FIRST_GUESS_WEEKS * _FIRST_GUESS[event]) / (pool_count + _FIRST_GUESS_WEEKS)
-            group = pd.factorize(pd.MultiIndex.from_arrays([pair[block], style[block] if event == "switch" else style[block] * 0]))[0]
+            side = style[block] if event == "switch" else np.zeros(int(block.sum()), np.int64)
+            group = pd.factorize(pd.MultiIndex.from_arrays([pair[block], side]))[0]
             rate = np.full(int(block.sum()), np.nan)
             count = np.zeros(int(block.sum()))
             for code in range(group.max() + 1):

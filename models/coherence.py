@@ -40,20 +40,19 @@ def project(log_odds: Mapping[Event, FloatArray], style: IntArray, horizon: int)
         rows = np.flatnonzero((style == STYLE_SMALL) == small)
         if not chain or not len(rows):
             continue
-        block = np.column_stack([sign * result[event][rows] for event, sign in chain])
+        nearest = _isotonic(np.column_stack([sign * result[event][rows] for event, sign in chain]))
         for place, (event, sign) in enumerate(chain):
-            result[event][rows] = sign * _isotonic(block)[:, place]
+            result[event][rows] = sign * nearest[:, place]
     return result
 
 
 def _isotonic(block: FloatArray) -> FloatArray:
-    """Row-wise isotonic regression of two or three columns, by the min-max formula."""
+    """Row-wise isotonic regression of two or three columns, by the min-max formula; ascending rows stay as they are."""
     k = block.shape[1]
-    total = np.concatenate([np.zeros((len(block), 1)), np.cumsum(block, axis=1)], axis=1)
     fitted = np.empty_like(block)
     for place in range(k):
         lower = [
-            np.min([(total[:, stop] - total[:, start]) / (stop - start) for stop in range(place + 1, k + 1)], axis=0)
+            np.min([block[:, start:stop].mean(axis=1) for stop in range(place + 1, k + 1)], axis=0)
             for start in range(place + 1)
         ]
         fitted[:, place] = np.max(lower, axis=0)

@@ -111,7 +111,7 @@ class Scaler:
 
     @staticmethod
     def fit(values: pd.DataFrame, winsor: float) -> Scaler:
-        """Learn from rows known before the cut; a feature that never moves or is live in less than 52 weeks is left out."""
+        """Learn from rows known before the cut; a feature that never moves or has less than 52 weeks is left out."""
         seen = values[live_features(values)]
         mean, std = seen.mean(), seen.std()
         moves = [str(name) for name in seen.columns if std[name] > 0]
@@ -176,11 +176,12 @@ def build_design(layout: Layout, scaler: Scaler, values: pd.DataFrame, style: In
     turn = np.where(np.array([member.times_style for member in layout.members])[None, :], style[:, None], 1)
     signed = z[:, [features.index(name) for name in wanted]] * sign * turn
     live = np.isfinite(signed)
-    membership = np.eye(len(layout.columns))[column_of]
-    count = live.astype(np.float64) @ membership
+    # Members come column by column.
+    starts = np.searchsorted(column_of, np.arange(len(layout.columns)))
+    count = np.add.reduceat(live.astype(np.int64), starts, axis=1)
     # Averages of n noisy scores shrink like 1 / sqrt(n); dividing by the root keeps columns on one scale.
-    parts = np.where(live, signed, 0.0) / np.sqrt(np.maximum(count, 1.0))[:, column_of]
-    columns = parts @ membership
+    parts = np.where(live, signed, 0.0) / np.sqrt(np.maximum(count, 1))[:, column_of]
+    columns = np.add.reduceat(parts, starts, axis=1)
     return Design(layout, np.where(count > 0, columns, np.nan), parts)
 
 

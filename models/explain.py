@@ -52,7 +52,7 @@ def probability_points(base: FloatArray, published: FloatArray, contributions: F
     move = published - base
     p0, p = expit(base), expit(published)
     small = np.abs(move) < 1e-9
-    rate = np.where(small, p0 * (1 - p0), (p - p0) / np.where(small, 1.0, move))
+    rate: FloatArray = np.where(small, p0 * (1 - p0), (p - p0) / np.where(small, 1.0, move))
     return contributions * rate[:, None]
 
 

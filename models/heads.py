@@ -18,6 +18,8 @@ from models.settings import HeadSettings, TreeSettings
 
 _HELD = 1e12
 """A penalty that holds the intercept at zero: the level is the climatology's business, not the head's."""
+_UNIT = 0.5
+"""Log-odds. Penalties of pool and slope are those of an effect of this size: scores that hardly move teach little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,13 @@ def linear_columns(design: Design) -> FloatArray:
 
 
 def fit_head(
-    design: Design, y: FloatArray, base: FloatArray, dates: TimeArray, horizon: int, cut: np.datetime64, settings: HeadSettings
+    design: Design,
+    y: FloatArray,
+    base: FloatArray,
+    dates: TimeArray,
+    horizon: int,
+    cut: np.datetime64,
+    settings: HeadSettings,
 ) -> Head:
     """Fit linear part and trees on matured rows; calibration is left at its start.
 
@@ -126,7 +134,8 @@ def raw_scores(head: Head, design: Design) -> RawScores:
     columns = linear_columns(design)
     trees = np.array([booster.predict(design.columns, raw_score=True, num_threads=1) for booster in head.boosters])
     error = trees.std(axis=0, ddof=1) / np.sqrt(len(trees)) if len(trees) > 1 else np.zeros(len(columns))
-    return RawScores(head.linear.decision_function(columns), head.linear.standard_error(columns), trees.mean(axis=0), error)
+    linear, linear_error = head.linear.decision_function(columns), head.linear.standard_error(columns)
+    return RawScores(linear, linear_error, trees.mean(axis=0), error)
 
 
 def calibrate(
@@ -160,13 +169,11 @@ def calibrate(
         return head
     linear, trees = scores
     weight = training_weights(dates, head.horizon, cut, settings.halflife_years)
-    scale = max(float(trees.std()), 1e-9)
     half = base + linear + 0.5 * trees
-    pool = fit_ridge_logit((trees / scale)[:, None], y, half, weight, settings.pool_penalty, intercept_penalty=_HELD)
-    share = float(np.clip(0.5 + pool.coef[0] / scale, 0.0, 1.0))
+    pool = fit_ridge_logit((trees / _UNIT)[:, None], y, half, weight, settings.pool_penalty, intercept_penalty=_HELD)
+    share = float(np.clip(0.5 + pool.coef[0] / _UNIT, 0.0, 1.0))
     deviation = linear + share * trees
-    scale = max(float(deviation.std()), 1e-9)
     platt = fit_ridge_logit(
-        (deviation / scale)[:, None], y, base + deviation, weight, settings.platt_slope_penalty, intercept_penalty=_HELD
+        (deviation / _UNIT)[:, None], y, base + deviation, weight, settings.platt_slope_penalty, intercept_penalty=_HELD
     )  # fmt: skip
-    return replace(head, pool=share, slope=max(1.0 + float(platt.coef[0]) / scale, 0.0))
+    return replace(head, pool=share, slope=max(1.0 + float(platt.coef[0]) / _UNIT, 0.0))

@@ -74,7 +74,7 @@ def fit_ridge_logit(
     Raises
     ------
     DataContractError
-        If an input is not finite or the shapes differ.
+        If an input is not finite, the shapes differ, or there is no optimum (no penalty, separable classes).
     """
     x = np.asarray(x, dtype=np.float64)
     if not (len(x) == len(y) == len(offset) == len(weight)) or x.ndim != 2:
@@ -83,17 +83,28 @@ def fit_ridge_logit(
         raise DataContractError("`x`, `y`, `offset` and `weight` must be finite")
     design = np.column_stack([np.ones(len(x)), x])
     ridge = np.concatenate([[intercept_penalty], np.broadcast_to(penalty, x.shape[1])]).astype(np.float64)
+
+    def loss(beta: FloatArray) -> float:
+        eta = offset + design @ beta
+        return float(weight @ (np.logaddexp(0.0, eta) - y * eta) + 0.5 * ridge @ beta**2)
+
     beta = np.zeros(design.shape[1])
-    hessian = np.diag(np.maximum(ridge, 1e-9))
     for _ in range(_MAX_STEPS):
         p = expit(offset + design @ beta)
         gradient = design.T @ (weight * (p - y)) + ridge * beta
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + np.diag(np.maximum(ridge, 1e-9))
         step = np.linalg.solve(hessian, gradient)
-        longest = np.abs(step).max()
-        beta = beta - step * min(1.0, 2.0 / longest) if longest > 0 else beta
-        if longest < _TOLERANCE:
+        longest = float(np.abs(step).max())
+        if longest <= _TOLERANCE * max(1.0, float(np.abs(beta).max())):
+            beta = beta - step
             break
+        # Far from the optimum a full step may overshoot.
+        before = loss(beta)
+        while longest > _TOLERANCE and loss(beta - step) > before + 1e-12 * abs(before):
+            step, longest = step / 2, longest / 2
+        beta = beta - step
+    else:
+        raise DataContractError(f"the ridge logit found no optimum in {_MAX_STEPS} steps; use a penalty above zero")
     bread = np.linalg.inv(hessian)
     score = design * (weight * (expit(offset + design @ beta) - y))[:, None]
     if cluster is not None:

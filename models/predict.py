@@ -46,6 +46,30 @@ class HeadScores:
     published: FloatArray
 
 
+def check_contract(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> None:
+    """Refuse a bundle that must not forecast the rows.
+
+    Raises
+    ------
+    LookAheadError
+        If a row lies before the bundle's cut.
+    BundleError
+        If the bundle is of another market or another feature catalogue.
+    """
+    if bundle.market != dataset.market:
+        raise BundleError(
+            f"the bundle is of market {bundle.market!r}, the data are of {dataset.market!r}; name another"
+        )
+    if bundle.features != dataset.features:
+        raise BundleError("the feature catalogue differs from the bundle's; train it again")
+    dates = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
+    if len(dates) and dates.min() < bundle.cut:
+        raise LookAheadError(
+            f"bundle of cut {day_text(bundle.cut)} must not forecast {day_text(dates.min())}; "
+            "use a bundle whose cut is not later"
+        )
+
+
 def head_scores(
     bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame, horizon: int
 ) -> dict[Event, HeadScores]:
@@ -62,19 +86,10 @@ def head_scores(
 
     Raises
     ------
-    LookAheadError
-        If a row lies before the bundle's cut.
-    BundleError
-        If the feature contract differs.
+    LookAheadError, BundleError
+        As `check_contract`.
     """
-    dates = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
-    if len(dates) and dates.min() < bundle.cut:
-        raise LookAheadError(
-            f"bundle of cut {day_text(bundle.cut)} must not forecast {day_text(dates.min())}; "
-            "use a bundle whose cut is not later"
-        )
-    if bundle.features != dataset.features:
-        raise BundleError("the feature catalogue differs from the bundle's; train it again")
+    check_contract(bundle, dataset, rows)
     values = dataset.values.loc[rows]
     style = dataset.rows.loc[rows, "style"].to_numpy(np.int64)
     keyed = _with_horizon(rows, horizon)
@@ -101,10 +116,11 @@ def predict(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.Data
     Raises
     ------
     LookAheadError, BundleError
-        As `head_scores`.
+        As `check_contract`.
 
     Information set: of each row, what was known at its decision; of the bundle, what matured before its cut.
     """
+    check_contract(bundle, dataset, rows)
     tails = _tails(bundle, dataset, rows)
     validity, reasons = _validity(bundle, dataset.values.loc[rows])
     abstains = np.array([name.startswith("abstain") for name in validity])
@@ -167,21 +183,26 @@ def _with_horizon(rows: pd.MultiIndex, horizon: int) -> pd.MultiIndex:
 def _tails(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Mapping[int, Mapping[str, float]] | None]:
     """Tail of each row, None where the pair has too short a history."""
     at = dataset.rows["decision_at"].reindex(rows).to_numpy("datetime64[us]")
+    entry = dataset.rows["entry_date"].reindex(rows).to_numpy("datetime64[us]")
+    exits = {
+        horizon: dataset.outcomes["exit_date"].reindex(_with_horizon(rows, horizon)).to_numpy("datetime64[us]")
+        for horizon in HORIZONS
+    }
     result: list[Mapping[int, Mapping[str, float]] | None] = []
-    for (pair, date), time in zip(rows, at, strict=True):
+    for place, (pair, date) in enumerate(rows):
         params = bundle.tails.get(pair)
         if params is None:
             result.append(None)
             continue
-        dates, line = dataset.lines[pair].as_of(time)
+        dates, line = dataset.lines[pair].as_of(at[place])
         day = np.datetime64(date, "us")
         inside = dates <= day
-        steps = {}
-        for horizon in HORIZONS:
-            outcome = dataset.outcomes.loc[(pair, date, horizon)]
-            between = (dataset.sessions > outcome["entry_date"]) & (dataset.sessions <= outcome["exit_date"])
-            steps[horizon] = int(between.sum())
-        gap = int(((dataset.sessions > day) & (dataset.sessions <= outcome["entry_date"])).sum())
+        first = np.searchsorted(dataset.sessions, entry[place], side="right")
+        steps = {
+            horizon: int(np.searchsorted(dataset.sessions, exits[horizon][place], side="right") - first)
+            for horizon in HORIZONS
+        }
+        gap = int(first - np.searchsorted(dataset.sessions, day, side="right"))
         key = zlib.crc32(f"{pair}|{day_text(day)}".encode())
         tail = tail_forecast(params, dates[inside], line[inside, 0], gap, steps, key)
         result.append({horizon: vars(row) for horizon, row in tail.items()})

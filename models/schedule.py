@@ -31,8 +31,9 @@ class Plan:
 
     @property
     def config_hash(self) -> str:
-        """Digest of the market definition and the settings."""
-        return hashlib.sha256(f"{self.market_hash}/{self.settings.config_hash}".encode()).hexdigest()[:16]
+        """Digest of everything but the code: market definition, settings and schedule."""
+        schedule = f"{day_text(self.first_decision)}/{self.refit_weeks}/{self.min_weeks}"
+        return hashlib.sha256(f"{self.market_hash}/{self.settings.config_hash}/{schedule}".encode()).hexdigest()[:16]
 
 
 def refit_cuts(dataset: Dataset, plan: Plan) -> TimeArray:

@@ -92,7 +92,7 @@ def fold_table(forecasts: pd.DataFrame, dataset: Dataset, bundles: tuple[Bundle,
 
 
 def last_contributions(dataset: Dataset, plan: Plan, bundle: Bundle) -> dict[Event, Contributions]:
-    """Explain the 4-week heads of a bundle on all rows it may forecast and the year before its cut."""
+    """Explain the 4-week heads of a bundle on all rows it may forecast."""
     base = climatology(dataset)
     rows = forecast_rows(dataset, plan, bundle.cut, None)
     result = {}

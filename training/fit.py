@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import logit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import EVENTS, HORIZONS, Dataset, Event, FloatArray, TimeArray
 from features.errors import BundleError, DataContractError
@@ -34,6 +36,12 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
     DataContractError
         If fewer than 52 outcomes have matured.
     """
+    # Sums in another order would be other bytes: the result must not depend on the number of threads.
+    with threadpool_limits(1, "blas"):
+        return _fit(dataset, base, cut, plan)
+
+
+def _fit(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -> Bundle:
     dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
     if cut not in dataset.clock.index:
         raise DataContractError(f"`cut` must be a decision day of market {dataset.market!r}; got {day_text(cut)}")
@@ -67,7 +75,7 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
         market=dataset.market,
         simulated=dataset.simulated,
         cut=cut,
-        snapshot_id=str(dataset.clock.at[pd.Timestamp(cut), "snapshot_id"]),
+        snapshot_id=snapshot_of(dataset, cut),
         config_hash=plan.config_hash,
         code_version=plan.code_version,
         features=dataset.features,
@@ -82,7 +90,13 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
 
 def cut_time(dataset: Dataset, cut: np.datetime64) -> np.datetime64:
     """Return the UTC time of a cut's decision."""
-    return np.datetime64(dataset.clock.at[pd.Timestamp(cut), "decision_at"], "us")
+    at: np.datetime64 = dataset.clock["decision_at"].to_numpy("datetime64[us]")[dataset.clock.index == cut][0]
+    return at
+
+
+def snapshot_of(dataset: Dataset, cut: np.datetime64) -> str:
+    """Return the digest of everything that was known at a cut's decision."""
+    return str(dataset.clock["snapshot_id"].loc[pd.Timestamp(cut)])
 
 
 def matured_rows(
@@ -96,9 +110,7 @@ def matured_rows(
     y = outcomes[f"y_{event}"].to_numpy(np.float64)
     matured = (outcomes["matured_at"].to_numpy("datetime64[us]") < cut_at) & np.isfinite(y)
     offset = logit(base[event].xs(horizon, level="horizon_weeks").to_numpy(np.float64)[matured])
-    rows = outcomes.index[matured]
-    assert isinstance(rows, pd.MultiIndex)  # noqa: S101
-    return rows, y[matured], offset
+    return cast(pd.MultiIndex, outcomes.index[matured]), y[matured], offset
 
 
 @dataclass(eq=False)
@@ -172,10 +184,9 @@ def bundle_chain(
         Told the cut of each bundle when it is ready.
     """
     base = climatology(dataset)
-    snapshots = dataset.clock["snapshot_id"]
     found: dict[np.datetime64, Bundle] = {}
     for cut in cuts:
-        bundle = _load(bundle_folder(root, cut, str(snapshots.at[pd.Timestamp(cut)]))) if root else None
+        bundle = _load(bundle_folder(root, cut, snapshot_of(dataset, cut))) if root else None
         if bundle is not None and bundle.config_hash == plan.config_hash and bundle.features == dataset.features:
             found[cut] = bundle
     missing = [cut for cut in cuts if cut not in found]
@@ -187,12 +198,14 @@ def bundle_chain(
         if cut in found:
             bundle = found[cut]
         else:
-            bundle = history.calibrate(next(fitted), dataset, base)
+            with threadpool_limits(1, "blas"):
+                bundle = history.calibrate(next(fitted), dataset, base)
             if root is not None:
                 bundle.save(bundle_folder(root, cut, bundle.snapshot_id))
         stop = cuts[position + 1] if position + 1 < len(cuts) else None
         if stop is not None:
-            history.add(bundle, dataset, forecast_rows(dataset, plan, cut, stop), base)
+            with threadpool_limits(1, "blas"):
+                history.add(bundle, dataset, forecast_rows(dataset, plan, cut, stop), base)
         chain.append(bundle)
         progress(day_text(cut))
     return chain

@@ -10,6 +10,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from features.contracts import Dataset
+from features.forecasts import checked_forecasts
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.predict import predict
@@ -74,4 +75,4 @@ def walk_forward(
     for frame in workers(delayed(predict)(bundle, dataset, rows, base) for bundle, rows in blocks):
         frames.append(frame)
         progress("forecast", len(frames), len(blocks))
-    return WalkForward(pd.concat(frames, ignore_index=True), tuple(bundles))
+    return WalkForward(checked_forecasts(pd.concat(frames, ignore_index=True)), tuple(bundles))

@@ -135,7 +135,9 @@ def _date_ticks(first: date, last: date) -> list[tuple[date, str]]:
     years = list(range(first.year + 1, last.year + 1))
     if len(years) >= 3:
         step = -(-len(years) // 8)
-        return [(date(year, 1, 1), str(year)) for year in years if (last.year - year) % step == 0]
+        ticks = [(date(year, 1, 1), str(year)) for year in years if (last.year - year) % step == 0]
+        clear = 0.035 * (last - first).days  # a label at the very edge would be cut
+        return [(day, label) for day, label in ticks if (day - first).days >= clear]
     count = (last.year - first.year) * 12 + last.month - first.month
     step = max(1, -(-count // 6))
     months = [divmod(first.year * 12 + first.month + i, 12) for i in range(0, count, step)]

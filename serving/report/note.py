@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -15,9 +17,11 @@ from serving.report import wording as w
 from serving.report.charts import line_chart, strip
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
 
-_MAX_REASONS, _MAX_ABSENT, _MAX_GROUPS, _MAX_RELEASES = 3, 8, 2, 6
+_MAX_REASONS, _MAX_RELEASES, _ABSENT_WIDTH = 3, 6, 120
 _LINE = 62
-"""Characters of the driver table's reason column that fit on one printed line."""
+"""Characters of the driver table's reason column that fit on one printed line; a Chinese one counts twice."""
+_SPARE_LINES = 5.0
+"""What the sheet holds beyond the usual text before the print gets smaller."""
 
 
 def render_note(forecast: Forecast, lang: Literal["zh", "en"]) -> str:
@@ -220,20 +224,24 @@ def _validity_text(rows: tuple[PairForecast, ...], lang: Lang) -> str:
 
 
 def _absent(forecast: Forecast, lang: Lang) -> dict[str, Any]:
-    shown: dict[str, list[str]] = {}
-    for name in sorted(forecast.absent):
-        reason = clean(forecast.absent[name], 40)
-        if sum(map(len, shown.values())) < _MAX_ABSENT and (reason in shown or len(shown) < _MAX_GROUPS):
-            shown.setdefault(reason, []).append(w.series_name(name, lang))
-    rest = len(forecast.absent) - sum(map(len, shown.values()))
+    names = [w.series_name(name, lang) for name in sorted(forecast.absent)]
+    ends = accumulate(_width(name) + 2 for name in names)
+    shown = names[: max(1, sum(end <= _ABSENT_WIDTH for end in ends))]
+    reasons = dict.fromkeys(forecast.absent[name] for name in sorted(forecast.absent))
     return {
-        "count": str(len(forecast.absent)), "groups": list(shown.items()),
-        "more": w.say(lang, "more", str(rest)) if rest else "",
+        "count": str(len(names)), "names": shown, "reasons": clean("; ".join(reasons), 80),
+        "more": w.say(lang, "more", str(len(names) - len(shown))) if len(names) > len(shown) else "",
     }  # fmt: skip
 
 
 def _dense(context: dict[str, Any]) -> bool:
-    """Return whether long texts ask for smaller print, so that the page stays one sheet."""
+    """Return whether long texts ask for smaller print, so that the page stays one sheet: a count of extra lines."""
     drivers = [driver for _, side in context["drivers"] for driver in side]
-    wrapped = sum(len(driver["why"]) + len(driver["vintage"]) > _LINE for driver in drivers)
-    return wrapped + sum(map(len, context["reasons"])) / (2 * _LINE) > 4
+    wrapped = sum(_width(driver["why"] + driver["vintage"]) > _LINE for driver in drivers)
+    told = "; ".join(context["reasons"])
+    box = 1.0 + _width(told) / (2.0 * _LINE) if told else 0.0
+    return 0.5 * wrapped + box + (2.5 if context["forecast"].simulated else 0.0) > _SPARE_LINES
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -62,7 +62,7 @@ TEXT: dict[str, tuple[str, str]] = {
     "window": ("{0} → {1}", "{0} → {1}"), "base": ("base", "基准"), "band": ("band", "区间"),
     "band_80": ("80% band", "80%区间"), "vintage": ("Vintage", "版本"), "trigger": ("trigger", "触发"),
     "strip": ("Dot: probability. Bar: 80% band. Tick: base rate. Axis 0 to {0}. Trigger: small minus large, at a "
-              "weekly point, that sets the event off; one sigma is {1} a week, scaled by root time.",
+              "weekly point, that sets the event off; one sigma: {1} a week, by root time.",
               "圆点：概率；横条：80%区间；竖线：基准概率；横轴0至{0}。触发：周度时点上小盘减大盘达到此幅度；每周一个标准差为{1}，按时间平方根放大。"),
     "line": ("Relative strength {0}, small over large", "相对强弱 {0}（小盘／大盘）"),
     "line_key": ("start = 1, log scale", "起点＝1，对数坐标"),
@@ -142,8 +142,9 @@ def page_title(forecast: Forecast, lang: Lang) -> str:
 
 
 def series_name(name: str, lang: Lang) -> str:
-    """Return the name of a series as the reader knows it; the key itself where no other is known."""
-    return (glossary.series_name(name) if lang == "zh" else None) or clean(name, 40)
+    """Return the name of a series or feature as the reader knows it; the key itself where no other is known."""
+    chinese = (glossary.series_name(name) or glossary.feature_name(name)) if lang == "zh" else None
+    return chinese or clean(name, 40)
 
 
 def driver_words(driver: Driver, lang: Lang) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,12 @@ from features.market import FeatureSpec, MarketSpec
 from features.transforms import evaluate, parse_formula
 
 
-def as_of(observations: pd.DataFrame, market: MarketSpec, series: str, time: pd.Timestamp) -> pd.Series:
-    """Return the latest vintage of each period known at a time, in today's unit, within the series' lifetime."""
-    rows = observations[(observations["series"] == series) & (observations["known_at"] <= time)]
+def as_of(vintages: pd.DataFrame, market: MarketSpec, series: str, time: pd.Timestamp) -> pd.Series[float]:
+    """Return the latest vintage of each period known at a time, in today's unit, within the series' lifetime.
+
+    `vintages` are the observations of that series.
+    """
+    rows = vintages[vintages["known_at"] <= time]
     rows = rows.sort_values("known_at", kind="stable").drop_duplicates("period", keep="last")
     values = rows.set_index("period")["value"].sort_index()
     if series in market.series:
@@ -29,18 +32,18 @@ def as_of(observations: pd.DataFrame, market: MarketSpec, series: str, time: pd.
 
 
 def cell(
-    observations: pd.DataFrame, market: MarketSpec, spec: FeatureSpec, inputs: Sequence[str],
+    vintages: Mapping[str, pd.DataFrame], market: MarketSpec, spec: FeatureSpec, inputs: Sequence[str],
     decision: pd.Timestamp, time: pd.Timestamp,
 ) -> float:  # fmt: skip
     """Return one cell of the panel."""
     parts = []
     for source in inputs:
-        if source not in market.series:
+        if source not in market.series or source not in vintages:
             return np.nan
         declared = market.series[source]
         if declared.died is not None and decision > pd.Timestamp(declared.died):
             return np.nan
-        part = as_of(observations, market, source, time)
+        part = as_of(vintages[source], market, source, time)
         if part.empty or (decision - part.index[-1]).days > declared.stale_days:
             return np.nan
         parts.append(part)

@@ -83,7 +83,7 @@ def toy_market() -> MarketSpec:
 
 def utc(days: TimeArray, clock: str) -> TimeArray:
     """Return local wall-clock times as UTC."""
-    return local_to_utc(days, pd.Timedelta(f"{clock}:00"), TIMEZONE)
+    return local_to_utc(days, pd.Timedelta(f"{clock}:00"), TIMEZONE).copy()
 
 
 def last_decision() -> np.datetime64:

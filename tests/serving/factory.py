@@ -114,10 +114,9 @@ def make_forecast(*, simulated: bool = False, seed: int = 33) -> Forecast:
         title_zh="模拟样本市场（SIMULATED）" if simulated else "中国A股",
         simulated=simulated, decision_date=DECISION, decision_at=datetime(2023, 11, 24, 15, 30, tzinfo=SHANGHAI),
         headline="csi300-csi1000", pair_names=NAMES, pairs=pairs, history=history,
-        absent={"dma_balance": "not in the data folder", "private_fund_aum": "not in the data folder",
-                "aa_spread": "not in the data folder", "csi1000.pe": "not in the data folder",
-                "csi1000.pb": "not in the data folder", "fund_issuance": "not in the data folder",
-                "csi2000.close": "launched 2023-08-11: too short"},
+        absent={"aa_spread_change": "aa_spread: not in the data", "dma_growth": "dma_balance: not in the data",
+                "fund_issuance_trend": "fund_issuance: not in the data", "pair_valuation": "csi1000.pe: not in the data",
+                "private_fund_growth": "private_fund_aum: not in the data"},
         next_releases=(
             NextRelease("cn_pmi_mfg", "macro", date(2023, 11, 30), date(2023, 11, 30), False),
             NextRelease("cn_caixin_pmi_mfg_incl_flash", "macro", date(2023, 11, 30), date(2023, 12, 1), False),
