@@ -56,7 +56,8 @@ def to_utc(value: pd.Timestamp) -> np.datetime64:
     """
     if value.tzinfo is None:
         raise ValueError(f"`value` must carry a time zone; got {value}")
-    return value.tz_convert("UTC").tz_localize(None).to_datetime64().astype("datetime64[us]")
+    utc: np.datetime64 = value.tz_convert("UTC").tz_localize(None).to_datetime64().astype("datetime64[us]")
+    return utc
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.calendar import TradingCalendar, local_to_utc
-from features.contracts import Dataset, History, PairInfo, TimeArray
+from features.contracts import Dataset, FloatArray, History, IntArray, PairInfo, TimeArray
 from features.errors import DataContractError
 from features.market import MarketSpec
 from features.outcomes import outcome_frame
@@ -22,17 +22,17 @@ _MARGIN = np.timedelta64(120, "D")
 
 def market_calendar(market: MarketSpec, until: np.datetime64) -> TradingCalendar:
     """Return the market's sessions from its first price to some weeks after `until`."""
-    return TradingCalendar.build(
-        market.schedule.calendar, np.datetime64(market.schedule.history_start), np.datetime64(until, "D") + _MARGIN
-    )
+    end = until.astype("datetime64[D]") + _MARGIN
+    # A calendar takes half a second to build: whole years are built once and cut.
+    year_end = (end.astype("datetime64[Y]") + np.timedelta64(1, "Y")).astype("datetime64[D]") - np.timedelta64(1, "D")
+    years = TradingCalendar.build(market.schedule.calendar, np.datetime64(market.schedule.history_start), year_end)
+    return TradingCalendar(years.name, years.sessions[years.sessions <= end])
 
 
 def decision_times(market: MarketSpec, decisions: TimeArray) -> TimeArray:
     """Return the UTC time of each decision day's decision."""
     clock = market.schedule.decision_time
-    return local_to_utc(
-        decisions, pd.Timedelta(hours=clock.hour, minutes=clock.minute), market.schedule.timezone
-    )
+    return local_to_utc(decisions, pd.Timedelta(hours=clock.hour, minutes=clock.minute), market.schedule.timezone)
 
 
 def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
@@ -43,19 +43,19 @@ def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
     DataContractError
         If it is not, with the previous decision day, or if the history starts later.
     """
-    day = np.datetime64(day, "us")
+    day = day.astype("datetime64[us]")
     start = np.datetime64(market.schedule.history_start, "us")
     calendar = market_calendar(market, max(day, start))
     decisions = calendar.decisions()
     if day < decisions[0]:
         raise DataContractError(
-            f"`as_of` {np.datetime64(day, 'D')} is before the history of market {market.name!r}; its first decision day "
-            f"is {np.datetime64(decisions[0], 'D')}"
+            f"`as_of` {_day_text(day)} is before the history of market {market.name!r}; its first decision "
+            f"day is {_day_text(decisions[0])}"
         )
     if day not in decisions:
         raise DataContractError(
-            f"`as_of` must be a decision day, the last session of its week; {np.datetime64(day, 'D')} is none, "
-            f"the previous one is {np.datetime64(calendar.previous_decision(day), 'D')}"
+            f"`as_of` must be a decision day, the last session of its week; {_day_text(day)} is none, "
+            f"the previous one is {_day_text(calendar.previous_decision(day))}"
         )
     return day
 
@@ -99,7 +99,7 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
         prices = [series.get(market.segments[segment].price) for segment in (pair.small, pair.large)]
         if any(price is None or len(price) == 0 for price in prices):
             raise DataContractError(
-                f"pair {name}: no prices known at {np.datetime64(last, 'D')} for "
+                f"pair {name}: no prices known at {_day_text(last)} for "
                 f"{market.segments[pair.small].price} or {market.segments[pair.large].price}"
             )
         joined = align([price for price in prices if price is not None])
@@ -150,16 +150,15 @@ def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFr
         frames.append(frame.loc[index[known]])
     if not frames:
         raise DataContractError("no price of the pair is known at any decision")
-    states = pd.concat(frames)
+    states: pd.DataFrame = pd.concat(frames)
     states.index = pd.DatetimeIndex(decisions[states.index], name="decision_date")
-    states = states[states["style"] != 0]
-    states = states.join(clock)
-    counts = np.searchsorted(line.known_at, states["decision_at"].to_numpy("datetime64[us]"), side="right")
-    states["price_known_at"] = line.known_at[counts - 1]
-    return states
+    ruled: pd.DataFrame = states.loc[states["style"] != 0].join(clock)
+    counts = np.searchsorted(line.known_at, ruled["decision_at"].to_numpy("datetime64[us]"), side="right")
+    ruled["price_known_at"] = line.known_at[counts - 1]
+    return ruled
 
 
-def _matured_weeks(period: TimeArray, x: np.ndarray, entry: TimeArray, kept: np.ndarray) -> np.ndarray:
+def _matured_weeks(period: TimeArray, x: FloatArray, entry: TimeArray, kept: IntArray) -> FloatArray:
     """Spread of the week entered two decisions ago, log units, on the rows `kept`."""
     row = np.searchsorted(period, entry[kept])
     found = (row < len(period)) & (period[np.minimum(row, len(period) - 1)] == entry[kept])
@@ -167,3 +166,7 @@ def _matured_weeks(period: TimeArray, x: np.ndarray, entry: TimeArray, kept: np.
     matured = np.full(len(kept), np.nan)
     matured[2:] = close[1:-1] - close[:-2]
     return matured
+
+
+def _day_text(time: np.datetime64) -> str:
+    return str(time.astype("datetime64[D]"))

@@ -12,7 +12,9 @@ SWITCH_SIGMA = 1.0
 CRASH_SIGMA = 1.25
 
 
-def events(path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int) -> tuple[BoolArray, BoolArray, BoolArray]:
+def events(
+    path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int
+) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Read the three events off paths of the size spread at weekly entry points.
 
     Parameters

@@ -127,7 +127,9 @@ def build_panel(
             frame = states[pair]
             if state is not None:
                 value = frame[state].to_numpy(np.float64)
-                known = np.where(np.isfinite(value), frame["price_known_at"].to_numpy("datetime64[us]"), np.datetime64("NaT"))
+                known = np.where(
+                    np.isfinite(value), frame["price_known_at"].to_numpy("datetime64[us]"), np.datetime64("NaT")
+                )
             else:
                 cells = shared or feature_cells(spec, resolve_inputs(spec, pair_spec), series, market, clock)
                 position = clock.index.get_indexer(frame.index)

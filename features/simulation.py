@@ -41,7 +41,7 @@ its volatility. All others are noise or, like momentum, mere echoes of past pric
 
 SIZE_VOL = 0.0075
 """Long-run daily volatility of the size factor, log units."""
-MARKET_VOL = 0.0140
+MARKET_VOL = 0.0155
 """Long-run daily volatility of the market, log units."""
 LOADINGS: Mapping[str, float] = {"s300": 0.0, "s500": 0.55, "s1000": 0.75, "s2000": 0.85, "micro": 1.0}
 """Loading of each segment on the size factor."""
@@ -52,18 +52,18 @@ _HALFLIFE_WEEKS = np.array([20.0, 18.0, 20.0, 16.0, 14.0, 14.0])
 _KEEP = 0.5 ** (1.0 / (5.0 * _HALFLIFE_WEEKS))
 _FRESH = np.sqrt(1.0 - _KEEP**2)
 _PULL = np.array([-0.45, -0.45, 0.45, -0.35, -0.35, -0.35])
-_STRAIN = np.array([0.0, 0.0, 0.0, 0.48, 0.40, 0.40])
+_STRAIN = np.array([0.0, 0.0, 0.0, 0.50, 0.42, 0.42])
 _ACTS = np.stack([_PULL, _STRAIN])
 """Weight of each driver in the drift of the size factor and in the log hazard of an unwinding."""
 _ADAPT = 1.0 - 0.5 ** (1.0 / 18.0)
 """Share of the gap between drivers and pressure that closes in a day: prices answer to what has built up."""
 _CROWDING = DRIVERS.index("crowding")
-_PREMIUM, _DRIFT = 0.035, 0.094
+_PREMIUM, _DRIFT = 0.035, 0.104
 """Daily drift of the size factor in units of `SIZE_VOL`: constant, and for a pull of one."""
-_ALPHA, _BETA, _DEGREES = 0.03, 0.955, 6.0
+_ALPHA, _BETA, _DEGREES = 0.02, 0.96, 5.0
 _HAZARD, _MOST_STRAIN = 1.0 / 330.0, 3.0
-_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -3.0, 1.3, 0.5, 0.25
-_CROWDED, _LARGE_LED = 1.0, -0.6
+_UNWIND_DRIFT, _UNWIND_VOL, _UNWIND_END, _UNWIND_RELIEF = -2.4, 1.2, 0.5, 0.25
+_CROWDED, _LARGE_LED = 0.6, -0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +204,7 @@ def generate(sessions: TimeArray, seed: int) -> Path:
         variance[day], unwinding[day] = latent.variance, latent.unwinding
     market = _market(rng, unwinding)
     returns = {
-        name: market + loading * (factor + OWN_NOISE * SIZE_VOL * scale * student(rng, (n,)))
+        name: market + loading * (factor + OWN_NOISE * SIZE_VOL * scale * rng.standard_normal(n))
         for name, loading in LOADINGS.items()
     }
     return Path(sessions, Latent(drivers, pressure, variance, unwinding), returns)

@@ -116,7 +116,8 @@ def state_frame(x: FloatArray, daily_vol: FloatArray, month: IntArray, entry_cha
     rows = np.arange(len(x))
     usable = style != 0
     lead = np.where(usable, style, np.nan)
-    out = pd.DataFrame({"x": x, "sigma": sigma, "style": style})
+    # A frame is built once from its columns: price corrections make many short frames.
+    out: dict[str, FloatArray | IntArray] = {"x": x, "sigma": sigma, "style": style}
     out["age"] = np.where(usable, np.log1p(rows - flipped), np.nan)
     out["distance"] = lead * (extreme - x) / (sigma * np.sqrt(FLIP_WEEKS))
     for weeks in (4, 13):
@@ -129,13 +130,14 @@ def state_frame(x: FloatArray, daily_vol: FloatArray, month: IntArray, entry_cha
     out["sigma_percentile"] = ranked.to_numpy()
     entry_sigma = np.concatenate([[np.nan, np.nan], sigma[:-2]])[: len(x)]
     out["seasonal"] = _seasonal_prior(month, entry_change / entry_sigma)
-    return out
+    return pd.DataFrame(out)
 
 
 def short_volatility(x: FloatArray) -> FloatArray:
     """Exponentially weighted daily volatility of a line (halflife 5 days), shape (n,); row i uses rows up to i."""
     squared = pd.Series(np.diff(x, prepend=np.nan) ** 2)
-    return np.sqrt(squared.ewm(halflife=_VOL_HALFLIFE_DAYS, min_periods=10).mean().to_numpy())
+    weighted = squared.ewm(halflife=_VOL_HALFLIFE_DAYS, min_periods=10).mean()
+    return np.asarray(np.sqrt(weighted.to_numpy(np.float64)))
 
 
 def _seasonal_prior(month: IntArray, entry_change: FloatArray) -> FloatArray:

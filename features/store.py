@@ -22,23 +22,9 @@ from features.errors import CapshiftError, DataContractError, LockedError
 from features.frames import OBSERVATION_COLUMNS, check_observations
 from features.market import MarketSpec, SeriesSpec
 from features.series import in_current_unit, within_lifetime
-from features.vintages import refuse_repeats, write_new
+from features.vintages import create_tables, has_tables, refuse_repeats, write_new
 
 __all__ = ["OBSERVATION_COLUMNS", "Appended", "Store", "histories"]
-
-_TABLES = {
-    "observations": """CREATE TABLE observations (
-        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
-        value DOUBLE NOT NULL, estimated BOOLEAN NOT NULL, revision BOOLEAN NOT NULL,
-        recorded_at TIMESTAMP NOT NULL)""",
-    "quarantine": """CREATE TABLE quarantine (
-        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
-        value DOUBLE, "check" VARCHAR NOT NULL, reason VARCHAR NOT NULL, recorded_at TIMESTAMP NOT NULL)""",
-}
-_COLUMNS = {
-    "observations": ["market", "series", "period", "known_at", "value", "estimated", "revision", "recorded_at"],
-    "quarantine": ["market", "series", "period", "known_at", "value", "check", "reason", "recorded_at"],
-}
 
 
 @dataclass(frozen=True)
@@ -81,14 +67,10 @@ class Store:
             connection.close()
 
     def _require_ours(self, connection: duckdb.DuckDBPyConnection, *, write: bool) -> None:
-        tables: dict[str, list[str]] = {}
-        for table, column in connection.execute(
-            "SELECT table_name, column_name FROM information_schema.columns ORDER BY table_name, ordinal_position"
-        ).fetchall():
-            tables.setdefault(table, []).append(column)
+        tables = {str(row[0]) for row in connection.execute("PRAGMA show_tables").fetchall()}
         if not tables and not write:
             raise DataContractError(f"{self.path}: the observation store is empty; run `capshift ingest` first")
-        if tables and tables != _COLUMNS:
+        if tables and not has_tables(connection, tables):
             raise DataContractError(
                 f"{self.path}: not an observation store of capshift but a database with the table(s) "
                 f"{', '.join(sorted(tables))}; name another file or another `--artifacts` folder"
@@ -98,7 +80,7 @@ class Store:
         """Say in one sentence what DuckDB or the file system complains about."""
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "could not set lock" in said.lower() or isinstance(error, duckdb.ConnectionException):
-            return LockedError(f"{self.path}: another process holds the store; wait for it to finish")
+            return LockedError(f"{self.path}: the store is in use by another process; wait for it to finish")
         return DataContractError(
             f"{self.path}: cannot be used as observation store: {said}; if the file is damaged, move it away and run "
             "`capshift ingest` again"
@@ -137,9 +119,7 @@ class Store:
         held = pd.DataFrame() if quarantine is None else quarantine
         with self._connect(write=True) as connection:
             connection.begin()
-            if not connection.execute("SELECT 1 FROM information_schema.tables").fetchall():
-                for definition in _TABLES.values():
-                    connection.execute(definition)
+            create_tables(connection)
             added, held_new = write_new(connection, market, batch, now, held)
             connection.commit()
         return Appended(added, len(batch) - added, held_new)

@@ -73,12 +73,12 @@ def neg(x: FloatArray) -> FloatArray:
 
 def mean(x: FloatArray, n: float) -> FloatArray:
     """Mean of the last n rows."""
-    return _windows(x, int(n)).mean(axis=1)
+    return np.asarray(_windows(x, int(n)).mean(axis=1))
 
 
 def total(x: FloatArray, n: float) -> FloatArray:
     """Sum of the last n rows."""
-    return _windows(x, int(n)).sum(axis=1)
+    return np.asarray(_windows(x, int(n)).sum(axis=1))
 
 
 def std(x: FloatArray, n: float) -> FloatArray:
@@ -96,7 +96,7 @@ def gap(x: FloatArray, n: float) -> FloatArray:
 
 def drawdown(x: FloatArray, n: float) -> FloatArray:
     """Return x minus its maximum over the last n rows."""
-    return x - _windows(x, int(n)).max(axis=1)
+    return np.asarray(x - _windows(x, int(n)).max(axis=1))
 
 
 def clip(x: FloatArray, low: float, high: float) -> FloatArray:
@@ -112,7 +112,7 @@ def _partial(x: FloatArray, n: int, least: int) -> FloatArray:
 
 
 def z(x: FloatArray, n: float, least: float) -> FloatArray:
-    """Return (x - mean) / standard deviation over the last n rows, from `least` rows on; missing where x stood still."""
+    """Return (x - mean) / standard deviation over the last n rows, from `least` on; missing where x stood still."""
     windows = _partial(x, int(n), int(least))
     usable = np.isfinite(windows).any(axis=1) & ~_flat(windows)
     out = np.full(len(x), np.nan)
@@ -170,12 +170,12 @@ def share(x: FloatArray) -> FloatArray:
 
 def sum_(x: FloatArray) -> FloatArray:
     """Sum of the inputs."""
-    return x.sum(axis=1)
+    return np.asarray(x.sum(axis=1))
 
 
 def average(x: FloatArray) -> FloatArray:
     """Mean of the inputs."""
-    return x.mean(axis=1)
+    return np.asarray(x.mean(axis=1))
 
 
 def corr(x: FloatArray, n: float) -> FloatArray:
@@ -192,7 +192,7 @@ def mean_corr(x: FloatArray, n: float) -> FloatArray:
     norm = np.sqrt((scaled**2).sum(axis=2, keepdims=True))
     scaled = scaled / np.where(_flat(windows)[:, :, None], np.nan, norm)
     # The sum of all pairwise correlations is the squared length of the sum of the unit vectors, less k.
-    return ((scaled.sum(axis=1) ** 2).sum(axis=1) - k) / (k * (k - 1))
+    return np.asarray(((scaled.sum(axis=1) ** 2).sum(axis=1) - k) / (k * (k - 1)))
 
 
 def residual(x: FloatArray, n: float, least: float) -> FloatArray:

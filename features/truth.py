@@ -106,7 +106,7 @@ def _innovations(rng: np.random.Generator, days: int) -> Innovations:
                 mirrored(student(rng, (1, half))),
                 mirrored(rng.random((1, half)), 0.5),
             ),
-            mirrored(student(rng, (len(LOADINGS), 1, half))),
+            mirrored(rng.standard_normal((len(LOADINGS), 1, half))),
         )
         for _ in range(days)
     ]

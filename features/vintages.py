@@ -13,6 +13,20 @@ import pandas as pd
 
 from features.errors import DataContractError
 
+_TABLES = {
+    "observations": """CREATE TABLE IF NOT EXISTS observations (
+        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
+        value DOUBLE NOT NULL, estimated BOOLEAN NOT NULL, revision BOOLEAN NOT NULL,
+        recorded_at TIMESTAMP NOT NULL)""",
+    "quarantine": """CREATE TABLE IF NOT EXISTS quarantine (
+        market VARCHAR NOT NULL, series VARCHAR NOT NULL, period TIMESTAMP NOT NULL, known_at TIMESTAMP NOT NULL,
+        value DOUBLE, "check" VARCHAR NOT NULL, reason VARCHAR NOT NULL, recorded_at TIMESTAMP NOT NULL)""",
+}
+_COLUMNS = {
+    "observations": ["market", "series", "period", "known_at", "value", "estimated", "revision", "recorded_at"],
+    "quarantine": ["market", "series", "period", "known_at", "value", "check", "reason", "recorded_at"],
+}
+
 # Writing time of an append: `now`, but never before an earlier append, whatever the clock says.
 _RECORDED_AT = """
 SELECT greatest($now::TIMESTAMP, max(recorded_at) + INTERVAL 1 MICROSECOND) FROM observations
@@ -84,6 +98,20 @@ SELECT $market, series, period, known_at, value, "check", reason, $recorded_at::
 WHERE NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.market = $market AND q.series = h.series
                   AND q.period = h.period AND q.value IS NOT DISTINCT FROM h.value)
 """
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables of a store where they are missing."""
+    for definition in _TABLES.values():
+        connection.execute(definition)
+
+
+def has_tables(connection: duckdb.DuckDBPyConnection, tables: set[str]) -> bool:
+    """Return whether these are the tables of a store, with its columns."""
+    return tables == set(_TABLES) and all(
+        [column[0] for column in connection.execute(f"SELECT * FROM {table} LIMIT 0").description] == columns
+        for table, columns in _COLUMNS.items()
+    )
 
 
 def write_new(

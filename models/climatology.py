@@ -14,13 +14,16 @@ FULL_WEEKS = 52
 _FIRST_GUESS: dict[Event, float] = {"switch": 0.16, "large": 0.5, "crash": 0.11}
 """Normal tail probabilities of one week, for the first weeks of a market; worth `_FIRST_GUESS_WEEKS` outcomes."""
 _FIRST_GUESS_WEEKS = 26
+SHARED_WEEKS = 104
+"""Weight of all pairs together in the level from which the heads start, in independent weeks of one pair."""
 
 
 def climatology(dataset: Dataset) -> pd.DataFrame:
     """Return the base rate of every event at every row.
 
     The expanding mean of the matured outcomes of the same pair, horizon and, for the switch, style in force. While it
-    rests on fewer than 52 outcomes, the mean over all pairs and styles of the market fills the rest.
+    rests on fewer than 52 outcomes, the mean over all pairs and styles of the market fills the rest. It keeps half an
+    outcome away from 0 and 1.
 
     Parameters
     ----------
@@ -29,7 +32,8 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, indexed like `dataset.outcomes`
-        For each event `EVENT` (the base rate) and `EVENT_n` (how many outcomes of its own it rests on).
+        For each event `EVENT` (the base rate), `EVENT_shared` (the same shrunk towards all pairs of the market, from
+        which the heads start) and `EVENT_n` (how many outcomes of its own the base rate rests on).
 
     Information set: outcomes with matured_at <= the decision.
     """
@@ -44,6 +48,7 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
     for event in EVENTS:
         y = outcomes[f"y_{event}"].to_numpy(np.float64)
         base = np.full(len(y), np.nan)
+        shared = np.full(len(y), np.nan)
         own = np.zeros(len(y))
         for weeks in np.unique(horizon):
             block = horizon == weeks
@@ -52,6 +57,7 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
             side = style[block] if event == "switch" else np.zeros(int(block.sum()), np.int64)
             group = pd.factorize(pd.MultiIndex.from_arrays([pair[block], side]))[0]
             rate = np.full(int(block.sum()), np.nan)
+            level = np.full(int(block.sum()), np.nan)
             count = np.zeros(int(block.sum()))
             for code in range(group.max() + 1):
                 member = group == code
@@ -59,10 +65,16 @@ def climatology(dataset: Dataset) -> pd.DataFrame:
                 fill = np.maximum(FULL_WEEKS - own_count, 0)
                 rate[member] = (own_sum + fill * pool[member]) / (own_count + fill)
                 count[member] = own_count
+                mates = side == side[member][0]
+                mate_sum, mate_count = _matured(y[block][mates], matured_at[block][mates], decision_at[block][member])
+                mean = (mate_sum + _FIRST_GUESS_WEEKS * pool[member]) / (mate_count + _FIRST_GUESS_WEEKS)
+                level[member] = (own_sum + SHARED_WEEKS * weeks * mean) / (own_count + SHARED_WEEKS * weeks)
             edge = 0.5 / (np.maximum(count, FULL_WEEKS) + 1)
             base[block] = np.clip(rate, edge, 1 - edge)
+            shared[block] = np.clip(level, edge, 1 - edge)
             own[block] = count
         result[event] = base
+        result[f"{event}_shared"] = shared
         result[f"{event}_n"] = own
     return result
 

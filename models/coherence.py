@@ -56,7 +56,8 @@ def _isotonic(block: FloatArray) -> FloatArray:
             for start in range(place + 1)
         ]
         fitted[:, place] = np.max(lower, axis=0)
-    return fitted
+    ascending = (block[:, 1:] >= block[:, :-1]).all(axis=1)
+    return np.where(ascending[:, None], block, fitted)
 
 
 def probabilities(log_odds: Mapping[Event, FloatArray], style: IntArray, horizon: int) -> dict[Event, FloatArray]:

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from features.contracts import FAMILIES, Event, FeatureInfo, FloatArray, IntArray, TimeArray
+from features.contracts import FAMILIES, Event, Family, FeatureInfo, FloatArray, IntArray, TimeArray
 from features.errors import BundleError
 
 STYLE_FEATURE = "style_in_force"
+DRIVERS = "drivers"
+"""Name of the composites over all driver families: what the drivers say together."""
+DRIVER_FAMILIES: tuple[Family, ...] = ("macro", "flows", "rates", "turnover", "crowding", "leverage")
 _MIN_WEEKS = 52
 _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
     # (state, times the style in force)
@@ -33,8 +36,8 @@ _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
         ("style_momentum_13w", True), (STYLE_FEATURE, False),
     ),
     "crash": (
-        ("vol_ratio", False), ("sigma_percentile", False), ("age", True), ("distance", True), ("style_momentum_4w", True),
-        ("style_momentum_13w", True), (STYLE_FEATURE, False),
+        ("vol_ratio", False), ("sigma_percentile", False), ("age", True), ("distance", True),
+        ("style_momentum_4w", True), ("style_momentum_13w", True), (STYLE_FEATURE, False),
     ),
 }  # fmt: skip
 
@@ -68,20 +71,18 @@ def build_layout(event: Event, features: Sequence[FeatureInfo]) -> Layout:
     columns: list[str] = []
     members: list[Member] = []
     names = {info.name for info in features}
-    for family in FAMILIES:
+    groups = [(DRIVERS, [info for info in features if info.family in DRIVER_FAMILIES])]
+    groups += [(family, [info for info in features if info.family == family]) for family in FAMILIES]
+    for group, infos in groups:
         for kind in ("direction", "tail") if event != "large" else ("direction",):
-            signs = {
-                info.name: info.sign if kind == "direction" else info.tail_sign
-                for info in features
-                if info.family == family and (info.sign if kind == "direction" else info.tail_sign)
-            }
+            signs = {info.name: info.sign if kind == "direction" else info.tail_sign for info in infos}
+            signs = {name: sign for name, sign in signs.items() if sign}
             if not signs:
                 continue
-            columns.append(f"{family}_{kind}")
+            columns.append(f"{group}_{kind}")
             orientation = -1 if kind == "direction" else 1
-            for name, sign in signs.items():
-                times_style = kind == "direction" and event == "switch"
-                members.append(Member(len(columns) - 1, name, orientation * sign, times_style))
+            times_style = kind == "direction" and event == "switch"
+            members += [Member(len(columns) - 1, name, orientation * sign, times_style) for name, sign in signs.items()]
     for state, times_style in _STATE_COLUMNS[event]:
         if state in names or state == STYLE_FEATURE:
             columns.append(state)

@@ -12,7 +12,7 @@ import lightgbm as lgb
 import numpy as np
 
 from features.contracts import Event, FloatArray, TimeArray
-from models.design import Design, training_weights
+from models.design import DRIVERS, Design, training_weights
 from models.linear import RidgeLogit, fit_ridge_logit
 from models.settings import HeadSettings, TreeSettings
 
@@ -91,8 +91,10 @@ def fit_head(
     """
     weight = training_weights(dates, horizon, cut, settings.halflife_years)
     columns = linear_columns(design)
+    together = np.array([name.startswith(DRIVERS) for name in design.layout.columns[: design.layout.signed]])
+    penalty = np.where(together, settings.drivers_penalty, settings.ridge_penalty)
     linear = fit_ridge_logit(
-        columns, y, base, weight, settings.ridge_penalty,
+        columns, y, base, weight, penalty,
         intercept_penalty=_HELD, cluster=dates.astype(np.float64),
     )  # fmt: skip
     offset = base + linear.decision_function(columns)

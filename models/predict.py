@@ -37,11 +37,12 @@ _OUTSIDE_SHARE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class HeadScores:
-    """One head at some rows: raw parts, base and published log-odds, and its design."""
+    """One head at some rows: its design, raw parts, and the log-odds of base, start, calibrated and published."""
 
     design: Design
     raw: RawScores
     base: FloatArray
+    level: FloatArray
     calibrated: FloatArray
     published: FloatArray
 
@@ -98,9 +99,10 @@ def head_scores(
         head = bundle.heads[event, horizon]
         design = build_design(build_layout(event, bundle.features), bundle.scaler, values, style)
         raw = raw_scores(head, design)
-        offset = logit(base[event].reindex(keyed).to_numpy(np.float64))
-        parts[event] = (design, raw, offset, offset + head.deviation(raw.linear, raw.trees))
-    published = project({event: part[3] for event, part in parts.items()}, style, horizon)
+        rate = logit(base[event].reindex(keyed).to_numpy(np.float64))
+        level = logit(base[f"{event}_shared"].reindex(keyed).to_numpy(np.float64))
+        parts[event] = (design, raw, rate, level, level + head.deviation(raw.linear, raw.trees))
+    published = project({event: part[4] for event, part in parts.items()}, style, horizon)
     return {event: HeadScores(*part, published[event]) for event, part in parts.items()}
 
 

@@ -34,7 +34,8 @@ class HeadSettings:
     of a date) and by an exponential decay.
     """
 
-    ridge_penalty: float = 60.0
+    ridge_penalty: float = 100.0
+    drivers_penalty: float = 15.0
     halflife_years: float = 8.0
     winsor: float = 3.0
     pool_penalty: float = 20.0

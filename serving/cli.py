@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-import click
 import typer
 
 from features.errors import CapshiftError, DataContractError
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="capshift",
     help="How likely the size style in force is to break, how bad that would be, and why.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -68,7 +66,7 @@ def _configure(context: typer.Context) -> None:
         known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "tracking_uri"}
         if unknown := sorted(set(table) - known):
             raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-        commands = cast(click.Group, context.command).commands
+        commands = cast(Any, context.command).commands
         context.default_map = {
             name: {key: table[key] for key in table if key in {option.name for option in command.params}}
             for name, command in commands.items()
@@ -150,8 +148,8 @@ def backtest(
     Reads the store, after ingesting SOURCE where one is named; writes OUT, ARTIFACTS/MARKET/scores.csv, the bundles and
     the MLflow run.
     """
-    from serving.output import write_atomic, write_parquet
-    from training.experiment import baseline_table
+    from serving.output import write_atomic, write_parquet, write_text
+    from training.experiment import baseline_table, results_markdown
 
     spec = _market(market)
     if source is not None or spec.simulated:
@@ -162,7 +160,9 @@ def backtest(
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
     table = baseline_table(study.shown, dataset, plan)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
-    _print_scores(spec, table)
+    results = results_markdown(table, spec.simulated, spec.schedule.scored_until)
+    write_text(scores.with_suffix(".md"), results)
+    typer.echo(results)
     typer.echo(f"{len(study.forecasts)} forecasts in {target}, scores in {scores}")
 
 
@@ -238,7 +238,7 @@ def show(
 def main() -> None:
     """Run the command line; every error is one sentence and an exit code."""
     try:
-        app(standalone_mode=False)
+        app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except CapshiftError as error:
         typer.echo(f"error: {error}", err=True)
         rows = getattr(error, "rows", None)
@@ -247,18 +247,22 @@ def main() -> None:
             if len(rows) > 5:
                 typer.echo(f"... and {len(rows) - 5} more row(s)", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        typer.echo(f"error: {error.format_message()}; see `capshift --help`", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted; finished bundles are kept, run the command again to go on", err=True)
         sys.exit(130)
     except Exception as error:
-        if "--debug" in sys.argv or sys.flags.dev_mode:
+        if sys.flags.dev_mode:
             raise
-        typer.echo(f"unexpected error: {type(error).__name__}: {error}; run `python -X dev -m serving.cli` for details", err=True)
+        typer.echo(
+            f"unexpected error: {type(error).__name__}: {error}; `python -X dev -m serving.cli` with the same options "
+            "shows where",
+            err=True,
+        )
         sys.exit(1)
 
 
@@ -414,17 +418,6 @@ def _print_forecast(result: Any, lang: Language) -> None:
     from serving.report.terminal import render_table
 
     Console(width=None if sys.stdout.isatty() else 120).print(render_table(result, lang))
-
-
-def _print_scores(spec: MarketSpec, table: pd.DataFrame) -> None:
-    pooled = table[table["pair"] == "pooled"]
-    until = f" to {spec.schedule.scored_until}" if spec.schedule.scored_until else ""
-    typer.echo(f"{'SIMULATED ' if spec.simulated else ''}log-loss skill against climatology, all pairs{until}")
-    for row in pooled.itertuples():
-        typer.echo(
-            f"{row.event:<7} {row.horizon_weeks}w {row.model:<12} {100 * row.skill_log_loss:+5.1f}% "
-            f"[{100 * row.skill_low:+.1f}, {100 * row.skill_high:+.1f}]  sharpness {row.sharpness:.2f}  n {row.n}"
-        )
 
 
 @contextmanager

@@ -30,16 +30,21 @@ def style_history(dataset: Dataset, pair: str) -> StyleHistory:
     style = rows["style"].to_numpy(np.int64)
     outcome = dataset.outcomes.loc[pair].xs(4, level="horizon_weeks").reindex(rows.index)
     adverse = outcome["y_switch"].to_numpy(np.float64) == 1.0
-    seen = np.arange(len(rows)) + _FLIP_WEEKS < len(rows)
-    flips = np.array([(style[at + 1 : at + _FLIP_WEEKS + 1] == -style[at]).any() for at in range(len(rows))])
+    episodes = flipped = week = 0
+    while week + _FLIP_WEEKS < len(rows):
+        if adverse[week]:
+            episodes += 1
+            flipped += int((style[week + 1 : week + _FLIP_WEEKS + 1] == -style[week]).any())
+        # Weeks that share the four weeks ahead tell of the same move.
+        week += 4 if adverse[week] else 1
     x = rows["x"].to_numpy(np.float64)
     return StyleHistory(
         pair=pair,
         dates=tuple(day.date() for day in rows.index),
         line=tuple(np.exp(x - x[0]).tolist()),
         style=tuple("small" if code == STYLE_SMALL else "large" for code in style),
-        adverse_moves=int((adverse & seen).sum()),
-        followed_by_flip=int((adverse & seen & flips).sum()),
+        adverse_moves=episodes,
+        followed_by_flip=flipped,
     )
 
 
@@ -52,9 +57,9 @@ def absent_features(
     """
     at = decision_times(market, np.array([day]))[0]
     newest = observations[observations["known_at"] <= pd.Timestamp(at)].groupby("series")["period"].max()
-    values = dataset.values.loc[pair].loc[pd.Timestamp(day)]
+    gone = dataset.values.loc[pair].loc[[pd.Timestamp(day)]].isna().to_numpy()[0]
     absent = {}
-    for name in values[values.isna()].index:
+    for name in dataset.values.columns[gone]:
         spec = market.features[str(name)]
         reasons = []
         for source in resolve_inputs(spec, market.pairs[pair]):
@@ -82,7 +87,7 @@ def next_releases(
     expected = [
         release
         for name in sorted(read & set(known))
-        if market.series[name].frequency == "monthly" and market.series[name].shape == "monthly"
+        if market.series[name].frequency == "monthly" and market.series[name].shape not in ("dated", "releases")
         for release in _next_release(market, name, known[name], calendar, day)
     ]
     return tuple(sorted(expected, key=lambda release: (release.expected, release.series)))

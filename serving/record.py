@@ -75,9 +75,9 @@ class PairForecast:
 class StyleHistory:
     """Relative strength of a pair on decision closes, with the causal style of each week.
 
-    `line` is exp(x - x_first): small over large, 1 at the start. `adverse_moves` counts past moves of at least one
-    sigma against the style in force within four weeks, `followed_by_flip` how many of them came before a flip of the
-    state within thirteen weeks.
+    `line` is exp(x - x_first): small over large, 1 at the start. `adverse_moves` counts past episodes of a move of at
+    least one sigma against the style in force within four weeks (weeks that overlap count once), `followed_by_flip` how
+    many of them saw the state flip within thirteen weeks.
     """
 
     pair: str

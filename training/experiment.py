@@ -18,7 +18,7 @@ from models.explain import explain
 from models.schedule import Plan, bundle_folder, bundle_root, day_text, forecast_rows, refit_cuts
 from training.baselines import baseline_forecasts, with_probabilities
 from training.plots import Contributions
-from training.score_tables import score_table, yearly_table
+from training.score_tables import POOLED, score_table, yearly_table
 from training.scores import log_loss
 from training.study import Study, shown_rows
 from training.walkforward import walk_forward
@@ -116,6 +116,28 @@ def baseline_table(forecasts: pd.DataFrame, dataset: Dataset, plan: Plan) -> pd.
         parts[name] = with_probabilities(forecasts, frame)
     tables = [score_table(part).assign(model=name) for name, part in parts.items()]
     return pd.concat(tables, ignore_index=True)
+
+
+def results_markdown(table: pd.DataFrame, simulated: bool, scored_until: date | None) -> str:
+    """Return the pooled rows of `baseline_table` as a markdown table: skill in percent with its 90% interval."""
+    pooled = table[table["pair"] == POOLED]
+    models = list(dict.fromkeys(pooled["model"]))
+    head = ["event", "weeks", "rows", "base rate", "sharpness", "slope", "noise", *models]
+    lines = [head, ["---"] * len(head)]
+    for (event, weeks), group in pooled.groupby(["event", "horizon_weeks"], sort=False):
+        rows = group.set_index("model")
+        own = rows.loc["heads"]
+        skills = [
+            f"{100 * row.skill_log_loss:+.1f} [{100 * row.skill_low:+.1f}, {100 * row.skill_high:+.1f}]"
+            for row in rows.loc[models].itertuples()
+        ]
+        facts = [str(own["n"]), f"{100 * own['base_rate']:.1f}%", f"{own['sharpness']:.2f}"]
+        facts += [f"{own['slope_vs_base']:.1f}", f"{100 * own['noise_floor']:.1f}"]
+        lines.append([str(event), str(weeks), *facts, *skills])
+    label = "SIMULATED. " if simulated else ""
+    until = f", decisions to {scored_until}" if scored_until else ""
+    title = f"{label}Log-loss skill against climatology in percent, all pairs{until}, 90% interval\n\n"
+    return title + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def git_commit() -> str:

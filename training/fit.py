@@ -102,14 +102,14 @@ def snapshot_of(dataset: Dataset, cut: np.datetime64) -> str:
 def matured_rows(
     dataset: Dataset, base: pd.DataFrame, event: Event, horizon: int, cut_at: np.datetime64
 ) -> tuple[pd.MultiIndex, FloatArray, FloatArray]:
-    """Return rows whose outcome matured before a time, their outcome and the base's log-odds.
+    """Return rows whose outcome matured before a time, their outcome and the log-odds from which the heads start.
 
     Information set: outcomes with matured_at < cut_at.
     """
     outcomes = dataset.outcomes.xs(horizon, level="horizon_weeks")
     y = outcomes[f"y_{event}"].to_numpy(np.float64)
     matured = (outcomes["matured_at"].to_numpy("datetime64[us]") < cut_at) & np.isfinite(y)
-    offset = logit(base[event].xs(horizon, level="horizon_weeks").to_numpy(np.float64)[matured])
+    offset = logit(base[f"{event}_shared"].xs(horizon, level="horizon_weeks").to_numpy(np.float64)[matured])
     return cast(pd.MultiIndex, outcomes.index[matured]), y[matured], offset
 
 

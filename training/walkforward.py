@@ -10,11 +10,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from features.contracts import Dataset
+from features.errors import DataContractError
 from features.forecasts import checked_forecasts
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.predict import predict
-from models.schedule import Plan, forecast_rows, refit_cuts
+from models.schedule import Plan, day_text, forecast_rows, refit_cuts
 from training.fit import bundle_chain
 
 
@@ -52,9 +53,20 @@ def walk_forward(
     WalkForward
         The last bundle is the final model.
 
+    Raises
+    ------
+    DataContractError
+        If there is nothing to forecast.
+
     Information set: of each forecast, what was known at its decision; of its bundle, what matured before the cut.
     """
     cuts = refit_cuts(dataset, plan)
+    stops = [*cuts[1:], None]
+    blocks = [forecast_rows(dataset, plan, cut, stop) for cut, stop in zip(cuts, stops, strict=True)]
+    if not any(len(rows) for rows in blocks):
+        raise DataContractError(
+            f"market {dataset.market!r}: no pair has {plan.min_weeks} weeks of history since {day_text(plan.first_decision)}"
+        )
     done = 0
 
     def fitted(_: str) -> None:
@@ -64,15 +76,10 @@ def walk_forward(
 
     bundles = bundle_chain(dataset, plan, cuts, root, jobs=jobs, progress=fitted)
     base = climatology(dataset)
-    stops = [*cuts[1:], None]
-    blocks = [
-        (bundle, forecast_rows(dataset, plan, cut, stop))
-        for bundle, cut, stop in zip(bundles, cuts, stops, strict=True)
-    ]
-    blocks = [(bundle, rows) for bundle, rows in blocks if len(rows)]
+    tasks = [(bundle, rows) for bundle, rows in zip(bundles, blocks, strict=True) if len(rows)]
     workers = Parallel(n_jobs=jobs, return_as="generator")
     frames = []
-    for frame in workers(delayed(predict)(bundle, dataset, rows, base) for bundle, rows in blocks):
+    for frame in workers(delayed(predict)(bundle, dataset, rows, base) for bundle, rows in tasks):
         frames.append(frame)
-        progress("forecast", len(frames), len(blocks))
+        progress("forecast", len(frames), len(tasks))
     return WalkForward(checked_forecasts(pd.concat(frames, ignore_index=True)), tuple(bundles))

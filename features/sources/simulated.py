@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,10 @@ import pandas as pd
 from features.calendar import TradingCalendar
 from features.contracts import BoolArray, FloatArray, TimeArray
 from features.errors import DefinitionError
+from features.frames import OBSERVATION_COLUMNS
 from features.market import MarketSpec, SeriesSpec
 from features.publication import known_times
 from features.simulation import DRIVERS, LOADINGS, SIMULATED, Driver, Path, generate
-from features.store import OBSERVATION_COLUMNS
 from features.truth import true_probabilities
 
 HISTORY_END = np.datetime64("2023-12-29", "us")
@@ -46,8 +47,7 @@ class Measure:
     halflife : float
         Of the noise, weeks.
     jitter, revision : float
-        Standard deviations of a white noise on every value, and of the first print's error, which the next release
-        corrects (0: never revised), in units of m.
+        Standard deviations, in units of m, of white noise and of the first print's error (0: never revised).
     noise_of : str
         Series whose slow noise this one shares; by default its own.
     """
@@ -135,16 +135,14 @@ class SimulatedMarket:
     Parameters
     ----------
     observations : pandas.DataFrame
-        Columns `features.store.OBSERVATION_COLUMNS`: `series, period, known_at, value, estimated, revision`.
+        Columns `features.frames.OBSERVATION_COLUMNS`: `series, period, known_at, value, estimated, revision`.
     truth : pandas.DataFrame or None
         As `features.truth.true_probabilities` returns it; None unless asked for.
-    label : str
-        Always ``SIMULATED``.
     """
 
+    label: ClassVar[str] = SIMULATED
     observations: pd.DataFrame
     truth: pd.DataFrame | None
-    label: str = SIMULATED
 
 
 def simulate(market: MarketSpec, seed: int, *, truth: bool = False) -> SimulatedMarket:

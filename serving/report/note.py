@@ -17,7 +17,7 @@ from serving.report import wording as w
 from serving.report.charts import line_chart, strip
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
 
-_MAX_REASONS, _MAX_RELEASES, _ABSENT_WIDTH = 3, 6, 120
+_MAX_REASONS, _MAX_RELEASES, _ABSENT_WIDTH = 3, 6, 100
 _LINE = 62
 """Characters of the driver table's reason column that fit on one printed line; a Chinese one counts twice."""
 _SPARE_LINES = 5.0
@@ -229,7 +229,7 @@ def _absent(forecast: Forecast, lang: Lang) -> dict[str, Any]:
     shown = names[: max(1, sum(end <= _ABSENT_WIDTH for end in ends))]
     reasons = dict.fromkeys(forecast.absent[name] for name in sorted(forecast.absent))
     return {
-        "count": str(len(names)), "names": shown, "reasons": clean("; ".join(reasons), 80),
+        "count": str(len(names)), "names": shown, "reasons": clean("; ".join(reasons), 66),
         "more": w.say(lang, "more", str(len(names) - len(shown))) if len(names) > len(shown) else "",
     }  # fmt: skip
 

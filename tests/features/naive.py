@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def history_as_of(history: History, time: np.datetime64) -> dict[np.datetime64, 
 
 def sigma(x: Sequence[float]) -> float:
     """Return the weekly sigma of decision closes up to and including the last one."""
-    changes = [after - before for before, after in zip(x[:-1], x[1:], strict=True)]
+    changes = [after - before for before, after in pairwise(x)]
     if len(changes) < 26:
         return np.nan
     weights = [0.5 ** (age / 26.0) for age in range(len(changes))][::-1]

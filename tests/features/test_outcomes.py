@@ -82,8 +82,7 @@ def test_ties_have_not_happened(horizon: int) -> None:
     for style, side in ((1, -1.0), (-1, 1.0)):
         path = np.zeros((1, horizon))
         path[0, 0] = side * bar
-        switch, large, crash = events(path, sigma, np.array([style]), horizon)
-        assert not switch[0]
+        assert not events(path, sigma, np.array([style]), horizon)[0][0]
         path[0, 0] = np.nextafter(side * bar, side * np.inf)
         assert events(path, sigma, np.array([style]), horizon)[0][0]
     flat = np.zeros((1, horizon))
@@ -120,8 +119,12 @@ def market_with_corrections(draw: st.DrawFn) -> tuple[History, TimeArray, pd.Dat
     weeks = draw(st.integers(6, 14))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     days = MONDAY + np.arange(7 * weeks) * DAY
-    known = days + CLOCK + rng.choice([-15, 15, 60 * 24 * 3, 60 * 24 * 10], len(days), p=[0.9, 0.04, 0.03, 0.03]).astype(
-        "timedelta64[m]"
+    known = (
+        days
+        + CLOCK
+        + rng.choice([-15, 15, 60 * 24 * 3, 60 * 24 * 10], len(days), p=[0.9, 0.04, 0.03, 0.03]).astype(
+            "timedelta64[m]"
+        )
     )
     x = np.cumsum(0.01 * rng.standard_normal(len(days)))
     kept = rng.random(len(days)) > 0.03
@@ -145,9 +148,10 @@ def test_outcomes_equal_a_loop(case: tuple[History, TimeArray, pd.DataFrame]) ->
     line, entries, rows = case
     frame = resolve(rows, line, entries)
     assert len(frame) == len(rows) * len(HORIZONS)
-    for week, (date, row) in enumerate(rows.iterrows()):
+    for week in range(len(rows)):
+        row = rows.iloc[week]
         for horizon in HORIZONS:
-            got = frame.loc[(date, horizon)]
+            got = frame.loc[(rows.index[week], horizon)]
             assert got["entry_date"] == pd.Timestamp(entries[week])
             if week + horizon >= len(entries):
                 assert pd.isna(got["exit_date"])

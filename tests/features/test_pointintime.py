@@ -24,9 +24,7 @@ def days(numbers: list[int]) -> TimeArray:
 def some_history(draw: st.DrawFn, max_size: int = 25) -> History:
     """Random vintages: the same period often comes twice, rows come late, out of order and at the same instant."""
     rows = draw(
-        st.lists(
-            st.tuples(st.integers(0, 12), st.integers(0, 20), st.integers(-50, 50)), min_size=0, max_size=max_size
-        )
+        st.lists(st.tuples(st.integers(0, 12), st.integers(0, 20), st.integers(-50, 50)), min_size=0, max_size=max_size)
     )
     period, delay, value = (list(part) for part in zip(*rows, strict=True)) if rows else ([], [], [])
     known = [first + lag for first, lag in zip(period, delay, strict=True)]

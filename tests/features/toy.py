@@ -1,4 +1,4 @@
-"""A small market with everything that bites: late and revised closes, a gap, a death, a break, releases out of order."""
+"""A small market with everything that bites: late and revised closes, gaps, a death, a break, releases out of order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.calendar import TradingCalendar, local_to_utc
-from features.contracts import TimeArray
+from features.contracts import IntArray, TimeArray
 from features.dataset import market_calendar
 from features.market import MarketSpec
 
@@ -81,6 +81,12 @@ def toy_market() -> MarketSpec:
     )  # fmt: skip
 
 
+def later(days: TimeArray, by: int | IntArray) -> TimeArray:
+    """Return days so many days later."""
+    moved: TimeArray = days + np.asarray(by).astype("timedelta64[D]")
+    return moved
+
+
 def utc(days: TimeArray, clock: str) -> TimeArray:
     """Return local wall-clock times as UTC."""
     return local_to_utc(days, pd.Timedelta(f"{clock}:00"), TIMEZONE).copy()
@@ -105,16 +111,15 @@ def toy_observations(seed: int) -> pd.DataFrame:
         close = 1000.0 * np.exp(np.cumsum(shocks))[-len(days) :]
         frames.append(_prices(f"{segment}.close", days, close, rng))
     walk = np.cumsum(rng.standard_normal((3, len(sessions))), axis=1)
-    frames.append(_frame("us10y", sessions, utc(sessions + np.timedelta64(1, "D"), "07:00"), 3.0 + 0.05 * walk[0]))
+    frames.append(_frame("us10y", sessions, utc(later(sessions, 1), "07:00"), 3.0 + 0.05 * walk[0]))
     frames.append(_frame("flow", sessions, utc(sessions, "15:15"), walk[1]))
     quiet = (sessions >= OUTAGE[0]) & (sessions < OUTAGE[1])
     rate = np.where(sessions < BREAK, 0.01, 1.0) * (3.0 + 0.05 * walk[2])
     frames.append(_frame("rate", sessions[~quiet], utc(sessions, "18:00")[~quiet], rate[~quiet]))
     frames.extend(_monthly(sessions, rng))
-    fridays = np.arange(np.datetime64("2014-01-10"), np.datetime64(END), np.timedelta64(7, "D")).astype("datetime64[us]")
-    frames.append(
-        _frame("survey", fridays, utc(fridays + np.timedelta64(5, "D"), "08:30"), rng.standard_normal(len(fridays)))
-    )
+    weeks = (np.datetime64(END) - np.datetime64("2014-01-10")).astype(np.int64) // 7
+    fridays = later(np.full(weeks, np.datetime64("2014-01-10", "us")), 7 * np.arange(weeks))
+    frames.append(_frame("survey", fridays, utc(later(fridays, 5), "08:30"), rng.standard_normal(len(fridays))))
     return pd.concat(frames, ignore_index=True).sample(frac=1.0, random_state=seed, ignore_index=True)
 
 
@@ -127,21 +132,21 @@ def _prices(name: str, days: TimeArray, close: np.ndarray, rng: np.random.Genera
     kept = lot < 0.99
     first = _frame(name, days[kept], known[kept], close[kept])
     wrong = np.flatnonzero(kept & (rng.random(len(days)) < 0.02))
-    delay = rng.integers(1, 60, len(wrong)).astype("timedelta64[D]")
+    corrected = later(known[wrong], rng.integers(1, 60, len(wrong)))
     noise = np.exp(0.01 * rng.standard_normal(len(wrong)))
-    return pd.concat([first, _frame(name, days[wrong], known[wrong] + delay, close[wrong] * noise)])
+    return pd.concat([first, _frame(name, days[wrong], corrected, close[wrong] * noise)])
 
 
 def _monthly(sessions: TimeArray, rng: np.random.Generator) -> list[pd.DataFrame]:
     months = np.unique(sessions.astype("datetime64[M]"))
-    ends = (months + 1).astype("datetime64[us]") - np.timedelta64(1, "D")
+    ends = later((months + np.timedelta64(1, "M")).astype("datetime64[us]"), -1)
     n = len(ends)
     # A survey that may precede its month's end by a day and is restated a month later.
-    known = utc(ends + rng.integers(-1, 3, n).astype("timedelta64[D]"), "09:30")
+    known = utc(later(ends, rng.integers(-1, 3, n)), "09:30")
     pmi = 50.0 + rng.standard_normal(n)
     restated = pmi[:-1] + 0.3 * rng.standard_normal(n - 1)
     # One bank report comes after the next one.
-    bank = utc(ends + rng.integers(10, 20, n).astype("timedelta64[D]"), "17:00")
+    bank = utc(later(ends, rng.integers(10, 20, n)), "17:00")
     bank[14] = bank[15] + np.timedelta64(3, "D")
     return [
         _frame("pmi", ends, known, pmi),

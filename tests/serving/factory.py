@@ -115,7 +115,8 @@ def make_forecast(*, simulated: bool = False, seed: int = 33) -> Forecast:
         simulated=simulated, decision_date=DECISION, decision_at=datetime(2023, 11, 24, 15, 30, tzinfo=SHANGHAI),
         headline="csi300-csi1000", pair_names=NAMES, pairs=pairs, history=history,
         absent={"aa_spread_change": "aa_spread: not in the data", "dma_growth": "dma_balance: not in the data",
-                "fund_issuance_trend": "fund_issuance: not in the data", "pair_valuation": "csi1000.pe: not in the data",
+                "fund_issuance_trend": "fund_issuance: not in the data",
+                "pair_valuation": "csi1000.pe: not in the data",
                 "private_fund_growth": "private_fund_aum: not in the data"},
         next_releases=(
             NextRelease("cn_pmi_mfg", "macro", date(2023, 11, 30), date(2023, 11, 30), False),

@@ -1,0 +1,148 @@
+"""Calibration of a head: an oracle, its limits, and what it does with and without signal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+
+from features.contracts import FloatArray, TimeArray
+from models.design import training_weights
+from models.heads import Head, calibrate
+from models.linear import RidgeLogit
+from models.settings import HeadSettings
+
+CUT = np.datetime64("2020-01-03", "us")
+SETTINGS = HeadSettings()
+HEAD = Head("switch", 4, RidgeLogit(np.zeros(1), 0.0, np.zeros((2, 2))), ())
+
+
+def days(n: int, pairs: int = 1) -> TimeArray:
+    """Return the last n weekly decisions before the cut, each once a pair."""
+    return np.repeat(CUT - np.arange(n, 0, -1) * np.timedelta64(7, "D"), pairs)
+
+
+def scores(seed: int, n: int, linear: float, trees: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw linear and tree scores of given sizes, and base log-odds."""
+    rng = np.random.default_rng(seed)
+    return linear * rng.normal(size=n), trees * rng.normal(size=n), rng.normal(-1.2, 0.3, n)
+
+
+def labels(seed: int, log_odds: FloatArray) -> FloatArray:
+    return np.where(np.random.default_rng(seed).random(len(log_odds)) < expit(log_odds), 1.0, 0.0)
+
+
+def test_the_deviation_is_linear_in_its_parts() -> None:
+    head = replace(HEAD, pool=0.25, slope=0.8, shift=0.1)
+    np.testing.assert_allclose(head.deviation(np.array([1.0, -2.0]), np.array([4.0, 0.0])), [1.7, -1.5])
+
+
+def test_below_208_dates_nothing_is_learned() -> None:
+    linear, trees, base = scores(1, 207 * 4, 0.5, 0.5)
+    y = labels(2, base)
+    assert calibrate(HEAD, (linear, trees), y, base, days(207, 4), CUT, SETTINGS) is HEAD
+    linear, trees, base = scores(1, 208, 0.5, 0.5)
+    fitted = calibrate(HEAD, (linear, trees), labels(2, base), base, days(208), CUT, SETTINGS)
+    assert (fitted.pool, fitted.slope) != (HEAD.pool, HEAD.slope)
+    assert (fitted.linear, fitted.boosters, fitted.shift) == (HEAD.linear, HEAD.boosters, HEAD.shift)
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_pool_and_slope_minimise_the_penalised_loss(horizon: int) -> None:
+    linear, trees, base = scores(3, 1200, 0.4, 0.6)
+    y, when = labels(4, base + linear + 0.7 * trees), days(300, 4)
+    head = replace(HEAD, horizon=horizon)
+    fitted = calibrate(head, (linear, trees), y, base, when, CUT, SETTINGS)
+    weight = training_weights(when, horizon, CUT, SETTINGS.halflife_years)
+
+    def loss(log_odds: FloatArray) -> float:
+        return float(weight @ (np.logaddexp(0, log_odds) - y * log_odds))
+
+    # Penalties are those of an effect of half a log-odd, hence the quarter.
+    pool = minimize_scalar(
+        lambda p: loss(base + linear + p * trees) + 0.5 * SETTINGS.pool_penalty * 0.25 * (p - 0.5) ** 2,
+        bounds=(0, 1), method="bounded", options={"xatol": 1e-9},
+    ).x  # fmt: skip
+    assert fitted.pool == pytest.approx(pool, abs=1e-5)
+    deviation = linear + pool * trees
+    slope = minimize_scalar(
+        lambda s: loss(base + s * deviation) + 0.5 * SETTINGS.platt_slope_penalty * 0.25 * (s - 1) ** 2,
+        bounds=(0, 5), method="bounded", options={"xatol": 1e-9},
+    ).x  # fmt: skip
+    assert fitted.slope == pytest.approx(slope, abs=1e-4)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    linear=st.sampled_from([0.0, 1e-6, 0.05, 0.5, 5.0]),
+    trees=st.sampled_from([0.0, 1e-6, 0.05, 0.5, 5.0]),
+    truth=st.floats(-3, 3),
+    rate=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_pool_stays_in_the_unit_interval_and_slope_above_nought(
+    seed: int, linear: float, trees: float, truth: float, rate: float
+) -> None:
+    a, b, base = scores(seed, 220, linear, trees)
+    y = labels(seed, base + truth * (a + b)) if rate == 0.5 else np.full(220, rate)
+    fitted = calibrate(HEAD, (a, b), y, base, days(220), CUT, SETTINGS)
+    assert 0.0 <= fitted.pool <= 1.0
+    assert 0.0 <= fitted.slope < np.inf
+    assert fitted.shift == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_that_hardly_move_teach_nothing(seed: int) -> None:
+    # Before the penalties had a unit, noise of any size was blown up to one tenth of a log-odd.
+    linear, trees, base = scores(seed, 1200, 0.01, 0.01)
+    fitted = calibrate(HEAD, (linear, trees), labels(seed + 50, base), base, days(300, 4), CUT, SETTINGS)
+    assert fitted.pool == pytest.approx(0.5, abs=0.1)
+    assert fitted.slope == pytest.approx(1.0, abs=0.1)
+
+
+def test_few_outcomes_leave_it_near_the_identity_and_many_let_noise_shrink() -> None:
+    def slope(n: int) -> float:
+        found = []
+        for seed in range(8):
+            linear, trees, base = scores(seed, n, 0.4, 0.0)
+            y = labels(seed + 90, base)
+            spread = CUT - np.linspace(n, 1, n).astype(int) * np.timedelta64(1, "D")
+            found.append(calibrate(replace(HEAD, horizon=1), (linear, trees), y, base, spread, CUT, SETTINGS).slope)
+        return float(np.mean(found))
+
+    few, many = slope(208), slope(4000)
+    assert 0.3 < few < 1.0
+    assert many < 0.25
+
+
+@pytest.mark.parametrize(("truth", "low", "high"), [(0.4, 0.3, 0.75), (1.0, 0.85, 1.15), (1.8, 1.25, 1.9)])
+def test_the_slope_follows_the_signal(truth: float, low: float, high: float) -> None:
+    linear, trees, base = scores(5, 6000, 0.6, 0.0)
+    y = labels(6, base + truth * linear)
+    spread = CUT - np.linspace(6000, 1, 6000).astype(int) * np.timedelta64(1, "D")
+    fitted = calibrate(replace(HEAD, horizon=1), (linear, trees), y, base, spread, CUT, SETTINGS)
+    assert low < fitted.slope < high
+
+
+def test_infinite_penalties_are_the_identity() -> None:
+    stiff = replace(SETTINGS, pool_penalty=1e12, platt_slope_penalty=1e12)
+    linear, trees, base = scores(7, 300, 0.5, 0.5)
+    fitted = calibrate(HEAD, (linear, trees), labels(8, base + 3 * linear), base, days(300), CUT, stiff)
+    assert fitted.pool == pytest.approx(0.5, abs=1e-6)
+    assert fitted.slope == pytest.approx(1.0, abs=1e-6)
+
+
+def test_inputs_are_not_changed_and_row_order_is_irrelevant() -> None:
+    linear, trees, base = scores(9, 600, 0.5, 0.5)
+    y, when = labels(10, base + linear), days(300, 2)
+    kept = [part.copy() for part in (linear, trees, base, y, when)]
+    fitted = calibrate(HEAD, (linear, trees), y, base, when, CUT, SETTINGS)
+    assert all(np.array_equal(a, b) for a, b in zip((linear, trees, base, y, when), kept, strict=True))
+    order = np.random.default_rng(0).permutation(600)
+    other = calibrate(HEAD, (linear[order], trees[order]), y[order], base[order], when[order], CUT, SETTINGS)
+    assert (fitted.pool, fitted.slope) == pytest.approx((other.pool, other.slope), abs=1e-9)

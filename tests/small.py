@@ -1,0 +1,81 @@
+"""A small, fast configuration on the simulated market, built once a process and shared by many tests.
+
+A few seeds, a few rounds, four refits: enough to run every line, nothing that says how good the model is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.contracts import Dataset
+from features.dataset import build_dataset
+from features.market import MarketSpec, load_market
+from features.sources.simulated import simulate
+from models.climatology import climatology
+from models.schedule import Plan
+from models.settings import HeadSettings, TreeSettings
+from models.tail import TailSettings
+from training.walkforward import WalkForward, walk_forward
+
+SEED = 4711
+FIRST = np.datetime64("2009-01-09", "us")
+LAST = np.datetime64("2010-11-26", "us")
+MIDDLE = np.datetime64("2010-01-15", "us")
+
+
+@lru_cache(maxsize=1)
+def market() -> MarketSpec:
+    """Return the SIMULATED sample market."""
+    return load_market("sample")
+
+
+@lru_cache(maxsize=1)
+def _observations() -> pd.DataFrame:
+    rows = simulate(market(), SEED).observations
+    return rows[rows["known_at"] < pd.Timestamp("2011-06-01")].reset_index(drop=True)
+
+
+def observations() -> pd.DataFrame:
+    """Return everything published before June 2011; a copy, so that a test may plant what it likes."""
+    return _observations().copy()
+
+
+@lru_cache(maxsize=4)
+def dataset(last: np.datetime64 = LAST) -> Dataset:
+    """Return the dataset up to a decision day; shared, so nobody may change it."""
+    return build_dataset(_observations(), market(), last)
+
+
+@lru_cache(maxsize=4)
+def base(last: np.datetime64 = LAST) -> pd.DataFrame:
+    """Return the climatology of `dataset`."""
+    return climatology(dataset(last))
+
+
+def plan(**changes: Any) -> Plan:
+    """Return the small plan; its first three refits calibrate nothing, the fourth does."""
+    settings = HeadSettings(
+        calibration_dates=60,
+        trees=TreeSettings(rounds=6, seeds=2),
+        tail=TailSettings(paths=200, min_days=250, window_days=500),
+    )
+    small = Plan(
+        settings=settings,
+        first_decision=FIRST,
+        refit_weeks=26,
+        min_weeks=104,
+        market_hash=market().config_hash,
+        code_version="test",
+    )
+    return replace(small, **changes)
+
+
+@lru_cache(maxsize=1)
+def walked() -> WalkForward:
+    """Return the walk-forward of the small plan, trained in this process."""
+    return walk_forward(dataset(), plan(), None, jobs=1)

@@ -1,0 +1,226 @@
+"""Fitting: nothing later than the cut reaches a bundle, and interrupted or not, the bytes are the same."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.contracts import EVENTS, HORIZONS, Dataset
+from features.dataset import build_dataset
+from features.errors import DataContractError
+from models.bundle import Bundle
+from models.climatology import climatology
+from models.schedule import Plan, bundle_folder, refit_cuts
+from tests import small
+from training.fit import bundle_chain, cut_time, fit_uncalibrated, matured_rows, snapshot_of
+
+LABELS = [f"y_{event}" for event in EVENTS]
+
+
+@pytest.fixture(scope="module")
+def bundles() -> tuple[Bundle, ...]:
+    return small.walked().bundles
+
+
+def contents(bundle: Bundle, folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in bundle.save(folder).iterdir()}
+
+
+def same(one: Bundle, other: Bundle, folder: Path) -> bool:
+    return contents(one, folder / "one") == contents(other, folder / "other")
+
+
+def planted(dataset: Dataset, later: pd.Series[bool]) -> Dataset:
+    """Turn the chosen outcomes into their opposite."""
+    outcomes = dataset.outcomes.copy()
+    for name in LABELS:
+        outcomes[name] = outcomes[name].where(~later, 1.0 - outcomes[name])
+    outcomes["spread_realised"] = outcomes["spread_realised"].where(~later, -9.0)
+    return replace(dataset, outcomes=outcomes)
+
+
+def fitted(dataset: Dataset, cut: np.datetime64) -> Bundle:
+    return fit_uncalibrated(dataset, climatology(dataset), cut, small.plan())
+
+
+def chain(
+    dataset: Dataset, cuts: int, root: Path | None = None, plan: Plan | None = None, jobs: int = 1
+) -> list[Bundle]:
+    plan = plan or small.plan()
+    return bundle_chain(dataset, plan, refit_cuts(dataset, plan)[:cuts], root, jobs=1)
+
+
+def test_outcomes_that_mature_at_the_cut_or_later_change_nothing(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
+    dataset = small.dataset()
+    at = pd.Timestamp(cut_time(dataset, small.MIDDLE))
+    later = dataset.outcomes["matured_at"] >= at
+    assert (later & dataset.outcomes["y_large"].notna()).sum() > 100
+    twin = planted(dataset, later)
+    assert same(fitted(twin, small.MIDDLE), fitted(dataset, small.MIDDLE), tmp_path)
+    assert same(chain(twin, 3)[-1], bundles[2], tmp_path)
+
+
+def test_a_calibration_reads_no_outcome_that_matures_at_the_cut_or_later(
+    bundles: tuple[Bundle, ...], tmp_path: Path
+) -> None:
+    dataset, last = small.dataset(), bundles[-1]
+    assert {head.slope for head in last.heads.values()} != {1.0}
+    later = dataset.outcomes["matured_at"] >= pd.Timestamp(cut_time(dataset, last.cut))
+    assert same(chain(planted(dataset, later), 4)[-1], last, tmp_path)
+
+
+def test_the_same_planting_is_caught_where_maturity_is_ignored(tmp_path: Path) -> None:
+    # The positive control: were an outcome known at its own decision, the planted labels would reach the bundle.
+    dataset = small.dataset()
+    at = pd.Timestamp(cut_time(dataset, small.MIDDLE))
+    later = dataset.outcomes["matured_at"] >= at
+    decided = dataset.clock["decision_at"].reindex(dataset.outcomes.index.get_level_values("decision_date")).to_numpy()
+    one, other = (
+        fitted(replace(each, outcomes=each.outcomes.assign(matured_at=decided)), small.MIDDLE)
+        for each in (dataset, planted(dataset, later))
+    )
+    assert not same(one, other, tmp_path)
+
+
+def test_the_last_matured_outcomes_do_count(tmp_path: Path) -> None:
+    dataset = small.dataset()
+    at = pd.Timestamp(cut_time(dataset, small.MIDDLE))
+    matured = dataset.outcomes["matured_at"]
+    newest = (matured < at) & (matured >= at - pd.Timedelta(days=7))
+    assert newest.any()
+    assert not same(fitted(planted(dataset, newest), small.MIDDLE), fitted(dataset, small.MIDDLE), tmp_path)
+
+
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_matured_rows_are_those_before_the_time(horizon: int) -> None:
+    dataset, base = small.dataset(), small.base()
+    at = cut_time(dataset, small.MIDDLE)
+    rows, y, offset = matured_rows(dataset, base, "switch", horizon, at)
+    outcomes = dataset.outcomes.xs(horizon, level="horizon_weeks")
+    expected = outcomes[(outcomes["matured_at"] < pd.Timestamp(at)) & outcomes["y_switch"].notna()]
+    assert list(rows) == list(expected.index)
+    assert np.array_equal(y, expected["y_switch"])
+    rate = base["switch"].xs(horizon, level="horizon_weeks").loc[rows]
+    np.testing.assert_allclose(offset, np.log(rate / (1 - rate)), atol=1e-12)
+    # At the very time of its maturity an outcome is not yet used.
+    on_time = outcomes["matured_at"].drop_duplicates().sort_values().iloc[500].to_datetime64()
+    assert (outcomes.loc[matured_rows(dataset, base, "switch", horizon, on_time)[0], "matured_at"] < on_time).all()
+
+
+def test_rows_from_the_cut_on_change_nothing(tmp_path: Path) -> None:
+    dataset = small.dataset()
+    late = dataset.values.index.get_level_values("decision_date") >= pd.Timestamp(small.MIDDLE)
+    values = dataset.values.copy()
+    values[late] = 77.0
+    assert same(fitted(replace(dataset, values=values), small.MIDDLE), fitted(dataset, small.MIDDLE), tmp_path)
+    before = dataset.values.copy()
+    before[np.roll(late, -1)] = 77.0
+    assert not same(fitted(replace(dataset, values=before), small.MIDDLE), fitted(dataset, small.MIDDLE), tmp_path)
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_bundle_equals_one_trained_on_what_was_known_at_its_cut(
+    place: int, bundles: tuple[Bundle, ...], tmp_path: Path
+) -> None:
+    cut = bundles[place].cut
+    observations = small.observations()
+    known = observations[observations["known_at"] <= pd.Timestamp(cut_time(small.dataset(), cut))]
+    short = build_dataset(known, small.market(), cut)
+    assert same(chain(short, place + 1)[-1], bundles[place], tmp_path)
+
+
+def test_an_interrupted_chain_resumes_with_the_same_bytes(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
+    dataset, plan, root = small.dataset(), small.plan(), tmp_path / "root"
+    done: list[str] = []
+
+    def stop(cut: str) -> None:
+        done.append(cut)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bundle_chain(dataset, plan, refit_cuts(dataset, plan), root, jobs=1, progress=stop)
+    finished = {path: path.stat().st_mtime_ns for path in root.rglob("*.json")}
+    assert len(list(root.iterdir())) == 2
+    resumed = chain(dataset, 4, root)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    for mine, other in zip(resumed, bundles, strict=True):
+        assert same(mine, other, tmp_path)
+        folder = bundle_folder(root, mine.cut, snapshot_of(dataset, mine.cut))
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents(other, tmp_path / "one")
+    # Once all are there, nothing is trained or written.
+    written = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    chain(dataset, 4, root)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == written
+
+
+def test_a_damaged_bundle_is_trained_again_and_others_are_kept(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
+    dataset, root = small.dataset(), tmp_path / "root"
+    chain(dataset, 2, root)
+    first, second = sorted(root.iterdir())
+    kept = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    next(second.glob("model*.json")).write_text("{}")
+    again = chain(dataset, 2, root)
+    assert same(again[1], bundles[1], tmp_path)
+    assert Bundle.load(second).cut == bundles[1].cut
+    assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == kept
+
+
+def test_a_bundle_of_another_configuration_or_catalogue_is_not_used(tmp_path: Path) -> None:
+    dataset, root = small.dataset(), tmp_path / "root"
+    [ours] = chain(dataset, 1, root)
+    other = small.plan(settings=replace(small.plan().settings, ridge_penalty=5.0))
+    [theirs] = chain(dataset, 1, root, other)
+    assert (theirs.config_hash, theirs.settings) == (other.config_hash, other.settings)
+    assert not np.array_equal(theirs.heads["large", 4].linear.coef, ours.heads["large", 4].linear.coef)
+    folder = bundle_folder(root, ours.cut, ours.snapshot_id)
+    fewer = replace(ours, features=tuple(replace(info, why="another reason") for info in ours.features))
+    shutil.rmtree(folder)
+    fewer.save(folder)
+    [retrained] = chain(dataset, 1, root)
+    assert retrained.features == dataset.features
+
+
+def test_what_a_bundle_says_of_itself(bundles: tuple[Bundle, ...]) -> None:
+    dataset, plan = small.dataset(), small.plan()
+    for bundle in bundles:
+        assert bundle.snapshot_id == dataset.clock["snapshot_id"].to_dict()[pd.Timestamp(bundle.cut)]
+        assert (bundle.config_hash, bundle.code_version) == (plan.config_hash, "test")
+        assert (bundle.market, bundle.simulated) == ("sample", True)
+        assert set(bundle.families) <= {info.family for info in dataset.features}
+        for pair in dataset.pairs:
+            tail = bundle.tails[pair.name]
+            assert tail is not None
+            assert tail.fitted_through == bundle.cut.astype("datetime64[D]").astype(int)
+
+
+def test_families_are_those_that_lived_in_the_last_year() -> None:
+    dataset = small.dataset()
+    dates = dataset.values.index.get_level_values("decision_date")
+    names = [info.name for info in dataset.features if info.family == "leverage"]
+    values = dataset.values.copy()
+    values.loc[dates >= pd.Timestamp(small.MIDDLE) - pd.Timedelta(weeks=53), names] = np.nan
+    assert "leverage" in fitted(dataset, small.MIDDLE).families
+    assert "leverage" not in fitted(replace(dataset, values=values), small.MIDDLE).families
+
+
+def test_too_little_history_and_a_wrong_cut_are_refused_in_words() -> None:
+    dataset = small.dataset()
+    with pytest.raises(DataContractError, match="`cut` must be a decision day of market 'sample'; got 2010-01-13"):
+        fitted(dataset, np.datetime64("2010-01-13", "us"))
+    early = dataset.clock.index[40].to_datetime64().astype("datetime64[us]")
+    with pytest.raises(DataContractError, match=r"only [0-9]+ outcomes had matured by"):
+        fitted(dataset, early)
+
+
+def test_a_line_too_short_for_a_tail_gives_none() -> None:
+    settings = replace(
+        small.plan().settings, tail=replace(small.plan().settings.tail, min_days=90_000, window_days=90_000)
+    )
+    bundle = fit_uncalibrated(small.dataset(), small.base(), small.FIRST, small.plan(settings=settings))
+    assert set(bundle.tails.values()) == {None}
