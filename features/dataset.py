@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.calendar import TradingCalendar, local_to_utc
-from features.contracts import Dataset, FloatArray, History, IntArray, PairInfo, TimeArray
+from features.contracts import HORIZONS, Dataset, FloatArray, History, IntArray, PairInfo, TimeArray
 from features.errors import DataContractError
 from features.market import MarketSpec
 from features.outcomes import outcome_frame
@@ -41,7 +41,8 @@ def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
     Raises
     ------
     DataContractError
-        If it is not, with the previous decision day, or if the history starts later.
+        If it is not, with the previous decision day, if the history starts later, or if the exchange calendar ends
+        before the longest outcome of that day matures.
     """
     day = day.astype("datetime64[us]")
     start = np.datetime64(market.schedule.history_start, "us")
@@ -52,12 +53,22 @@ def decision_day(market: MarketSpec, day: np.datetime64) -> np.datetime64:
             f"`as_of` {_day_text(day)} is before the history of market {market.name!r}; its first decision "
             f"day is {_day_text(decisions[0])}"
         )
+    _check_reach(calendar, decisions, day)
     if day not in decisions:
         raise DataContractError(
             f"`as_of` must be a decision day, the last session of its week; {_day_text(day)} is none, "
             f"the previous one is {_day_text(calendar.previous_decision(day))}"
         )
     return day
+
+
+def _check_reach(calendar: TradingCalendar, decisions: TimeArray, day: np.datetime64) -> None:
+    """Refuse a day whose entry and exits the calendar does not know: holidays are published a year at a time."""
+    if np.searchsorted(decisions, day) + max(HORIZONS) >= len(decisions):
+        raise DataContractError(
+            f"the {calendar.name} calendar ends {_day_text(calendar.sessions[-1])}, before the outcomes of "
+            f"{_day_text(day)} mature; update the package exchange_calendars"
+        )
 
 
 def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datetime64) -> Dataset:
@@ -79,10 +90,11 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     Raises
     ------
     DataContractError
-        If a segment has no prices.
+        If a segment has no prices, or if the exchange calendar ends before the last outcomes mature.
     """
     calendar = market_calendar(market, last)
     decisions = calendar.decisions()
+    _check_reach(calendar, decisions, last)
     position = np.flatnonzero(decisions <= last)
     entries = calendar.entries(decisions)
     entry_clock = decision_times(market, entries)

@@ -30,7 +30,9 @@ def _ordered(frame: pd.DataFrame) -> pd.Series:
         p, lo, hi = (frame[f"p_{event}{suffix}"] for suffix in ("", "_lo", "_hi"))
         fits &= p.isna() | ((lo <= p) & (p <= hi))
     tail = frame["var_95"].isna() | (
-        (frame["es_95"] <= frame["var_95"]) & (frame["var_975"] <= frame["var_95"]) & (frame["es_95_up"] >= frame["var_95_up"])
+        (frame["es_95"] <= frame["var_95"])
+        & (frame["var_975"] <= frame["var_95"])
+        & (frame["es_95_up"] >= frame["var_95_up"])
     )
     return fits & tail
 

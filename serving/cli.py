@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from features.errors import CapshiftError, DataContractError
+from serving.steps import (
+    Choice,
+    Language,
+    decision_of,
+    ingest_source,
+    market_spec,
+    open_store,
+    parse_day,
+    print_forecast,
+    progress_bars,
+    publish,
+    training_plan,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from features.contracts import Dataset
     from features.market import MarketSpec
-    from features.store import Store
+    from models.schedule import Plan
+    from training.study import Study
 
 app = typer.Typer(
     name="capshift",
@@ -41,7 +54,6 @@ AsOf = Annotated[
 ]
 Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processes for training.")]
 Seed = Annotated[int, typer.Option(envvar="CAPSHIFT_SEED", min=0, help="Seed of a simulated market.")]
-Language = Literal["zh", "en"]
 Lang = Annotated[Language, typer.Option(envvar="CAPSHIFT_LANG", help="Language of the note.")]
 Pair = Annotated[str | None, typer.Option(envvar="CAPSHIFT_PAIR", help="Pair that leads the note.")]
 TrackingUri = Annotated[
@@ -86,8 +98,8 @@ def ingest(
 
     Reads the files that the market definition names; writes ARTIFACTS/store.duckdb.
     """
-    spec = _market(market)
-    _ingest(spec, source, artifacts, seed, strict=strict, vintages=vintages)
+    spec = market_spec(market)
+    ingest_source(spec, source, artifacts, seed, strict=strict, vintages=vintages)
 
 
 @app.command()
@@ -96,14 +108,14 @@ def audit(market: Market = "sample", artifacts: Artifacts = _DEFAULT_ARTIFACTS, 
 
     Reads ARTIFACTS/store.duckdb; writes nothing.
     """
+    import numpy as np
+
     from features.dataset import decision_day, decision_times
     from features.ingest import audit as run_audit
 
-    import numpy as np
-
-    spec = _market(market)
-    at = None if as_of is None else decision_times(spec, np.array([decision_day(spec, _day(as_of))]))[0]
-    findings = run_audit(_store(artifacts), spec, at)
+    spec = market_spec(market)
+    at = None if as_of is None else decision_times(spec, np.array([decision_day(spec, parse_day(as_of))]))[0]
+    findings = run_audit(open_store(artifacts), spec, at)
     for finding in findings:
         period = "" if finding.period is None else f" {finding.period:%Y-%m-%d}"
         value = "" if finding.value is None else f" = {finding.value:g}"
@@ -127,9 +139,9 @@ def train(
 
     Reads ARTIFACTS/store.duckdb; writes ARTIFACTS/bundles and the MLflow run; finished bundles are reused.
     """
-    spec = _market(market)
-    observations = _store(artifacts).observations(spec.name)
-    _study(spec, observations, _as_of(spec, observations, as_of), artifacts, jobs, tracking_uri)
+    spec = market_spec(market)
+    observations = open_store(artifacts).observations(spec.name)
+    _study(spec, observations, decision_of(spec, observations, as_of), artifacts, jobs, tracking_uri)
 
 
 @app.command()
@@ -138,7 +150,7 @@ def backtest(
     source: Source = None,
     artifacts: Artifacts = _DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet file; ARTIFACTS/MARKET/forecasts.parquet by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet; ARTIFACTS/MARKET/forecasts.parquet by default.")] = None,
     jobs: Jobs = 2,
     seed: Seed = 0,
     tracking_uri: TrackingUri = None,
@@ -151,11 +163,11 @@ def backtest(
     from serving.output import write_atomic, write_parquet, write_text
     from training.experiment import baseline_table, results_markdown
 
-    spec = _market(market)
+    spec = market_spec(market)
     if source is not None or spec.simulated:
-        _ingest(spec, source, artifacts, seed)
-    observations = _store(artifacts).observations(spec.name)
-    day = _as_of(spec, observations, as_of)
+        ingest_source(spec, source, artifacts, seed)
+    observations = open_store(artifacts).observations(spec.name)
+    day = decision_of(spec, observations, as_of)
     study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
     table = baseline_table(study.shown, dataset, plan)
@@ -179,9 +191,9 @@ def forecast(
 
     Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes.
     """
-    spec = _market(market)
-    observations = _store(artifacts).observations(spec.name)
-    _publish(spec, observations, _as_of(spec, observations, as_of), artifacts, bundle, pair, lang)
+    spec = market_spec(market)
+    observations = open_store(artifacts).observations(spec.name)
+    publish(spec, observations, decision_of(spec, observations, as_of), artifacts, Choice(lang, pair, bundle))
 
 
 @app.command()
@@ -198,17 +210,17 @@ def weekly(
 ) -> None:
     """Ingest, make sure the bundle of the week is trained, forecast, write the note: the whole week in one command.
 
-    Reads SOURCE; writes the store, the bundles, the MLflow run (if it trained) and ARTIFACTS/MARKET/forecasts and notes.
+    Reads SOURCE; writes the store, bundles and MLflow run (if it trained), ARTIFACTS/MARKET/forecasts and notes.
     """
-    spec = _market(market)
-    _ingest(spec, source, artifacts, seed)
-    observations = _store(artifacts).observations(spec.name)
-    day = _as_of(spec, observations, as_of)
+    spec = market_spec(market)
+    ingest_source(spec, source, artifacts, seed)
+    observations = open_store(artifacts).observations(spec.name)
+    day = decision_of(spec, observations, as_of)
 
     def train_first() -> None:
         _study(spec, observations, day, artifacts, jobs, tracking_uri)
 
-    _publish(spec, observations, day, artifacts, None, pair, lang, train_first)
+    publish(spec, observations, day, artifacts, Choice(lang, pair), train_first)
 
 
 @app.command()
@@ -225,14 +237,14 @@ def show(
     """
     from serving.output import read_forecast
 
-    spec = _market(market)
+    spec = market_spec(market)
     stored = read_forecast(artifacts, spec.name, as_of)
     if as_json:
         import json
 
         typer.echo(json.dumps(stored.to_json(), ensure_ascii=False, indent=1))
     else:
-        _print_forecast(stored, lang)
+        print_forecast(stored, lang)
 
 
 def main() -> None:
@@ -266,97 +278,21 @@ def main() -> None:
         sys.exit(1)
 
 
-def _market(name: str) -> MarketSpec:
-    from features.market import load_market
-
-    return load_market(name)
-
-
-def _store(artifacts: Path) -> Store:
-    from features.store import Store
-    from serving.output import store_path
-
-    return Store(store_path(artifacts))
-
-
-def _day(text: str) -> np.datetime64:
-    import numpy as np
-
-    try:
-        return np.datetime64(text, "D").astype("datetime64[us]")
-    except ValueError as error:
-        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}") from error
-
-
-def _as_of(spec: MarketSpec, observations: pd.DataFrame, text: str | None) -> np.datetime64:
-    from features.dataset import decision_day
-    from serving.forecast import latest_decision
-
-    if observations.empty:
-        raise DataContractError(f"the store holds no data of market {spec.name!r}; run `capshift ingest --market {spec.name}`")
-    return latest_decision(spec, observations) if text is None else decision_day(spec, _day(text))
-
-
-def _ingest(
-    spec: MarketSpec, source: Path | None, artifacts: Path, seed: int, *, strict: bool = False, vintages: bool = False
-) -> None:
-    from datetime import UTC, datetime
-
-    import numpy as np
-
-    from features.ingest import ingest as run_ingest
-
-    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-    if spec.simulated:
-        from features.sources.simulated import simulate
-
-        observations = simulate(spec, seed).observations
-    elif source is None:
-        raise DataContractError(f"market {spec.name!r} needs `--source`, the data root that its definition describes")
-    else:
-        from features.sources.folder import read_folder
-
-        observations = read_folder(spec, source, now, vintages=vintages).observations
-    report = run_ingest(_store(artifacts), spec, observations, now, strict=strict)
-    done = report.appended
-    label = "SIMULATED " if spec.simulated else ""
-    typer.echo(
-        f"{label}{spec.name}: {done.added} new observation(s), {done.unchanged} unchanged, "
-        f"{done.quarantined} newly in quarantine"
-    )
-    for finding in report.findings:
-        if not finding.quarantined:
-            typer.echo(f"warning: {finding.series} {finding.period}: {finding.message}", err=True)
-
-
-def _plan(spec: MarketSpec) -> Any:
-    from importlib.metadata import version
-
-    import numpy as np
-
-    from models.schedule import Plan
-    from models.settings import HeadSettings
-
-    schedule = spec.schedule
-    return Plan(
-        settings=HeadSettings(),
-        first_decision=np.datetime64(schedule.first_decision, "us"),
-        refit_weeks=schedule.refit_weeks,
-        min_weeks=schedule.min_weeks,
-        market_hash=spec.config_hash,
-        code_version=version("capshift"),
-    )
-
-
 def _study(
-    spec: MarketSpec, observations: pd.DataFrame, day: np.datetime64, artifacts: Path, jobs: int, tracking_uri: str | None
-) -> Any:
+    spec: MarketSpec,
+    observations: pd.DataFrame,
+    day: np.datetime64,
+    artifacts: Path,
+    jobs: int,
+    tracking_uri: str | None,
+) -> tuple[Study, Dataset, Plan]:
+    """Run the study of a market up to a day and log it; a tracking server that is down costs a warning."""
     from serving.forecast import dataset_for
     from training.experiment import run_study
     from training.tracking import TrackingError, log_study
 
-    dataset, plan = dataset_for(spec, observations, day), _plan(spec)
-    with _progress() as progress:
+    dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
+    with progress_bars() as progress:
         study = run_study(
             dataset, plan, artifacts, scored_until=spec.schedule.scored_until, jobs=jobs, progress=progress
         )
@@ -365,77 +301,6 @@ def _study(
     except TrackingError as error:
         typer.echo(f"warning: {error}", err=True)
     return study, dataset, plan
-
-
-def _publish(
-    spec: MarketSpec,
-    observations: pd.DataFrame,
-    day: np.datetime64,
-    artifacts: Path,
-    bundle: Path | None,
-    pair: str | None,
-    lang: Language,
-    train_first: Callable[[], None] | None = None,
-) -> None:
-    import json
-
-    from models.bundle import Bundle
-    from models.schedule import bundle_folder, bundle_root, day_text, last_cut
-    from serving.forecast import dataset_for, make_forecast
-    from serving.output import forecast_path, note_path, write_parquet, write_text
-    from serving.report.note import render_note
-
-    if pair is not None and pair not in spec.pairs:
-        raise DataContractError(f"`pair` must be one of {', '.join(spec.pairs)}; got {pair!r}")
-    dataset, plan = dataset_for(spec, observations, day), _plan(spec)
-    if bundle is None:
-        cut = last_cut(dataset, plan, day)
-        snapshot = str(dataset.clock["snapshot_id"].loc[cut])
-        bundle = bundle_folder(bundle_root(artifacts, spec.name, plan), cut, snapshot)
-        if not bundle.exists():
-            if train_first is None:
-                raise DataContractError(
-                    f"no bundle of cut {day_text(cut)} for this data and configuration; run `capshift train --market "
-                    f"{spec.name}` or `capshift weekly`"
-                )
-            train_first()
-    result, rows = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, pair)
-    text = day_text(day)
-    write_text(forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1))
-    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), rows)
-    note = write_text(note_path(artifacts, spec.name, text, lang), render_note(result, lang))
-    _print_forecast(result, lang)
-    typer.echo(f"note: {note}")
-    lead = result.pair(result.headline, 4)
-    if lead.validity.startswith("abstain"):
-        typer.echo(f"abstained: {'; '.join(lead.reasons)}", err=True)
-        raise typer.Exit(5)
-
-
-def _print_forecast(result: Any, lang: Language) -> None:
-    from rich.console import Console
-
-    from serving.report.terminal import render_table
-
-    Console(width=None if sys.stdout.isatty() else 120).print(render_table(result, lang))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar per stage on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield report
 
 
 if __name__ == "__main__":

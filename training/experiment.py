@@ -23,6 +23,7 @@ from training.scores import log_loss
 from training.study import Study, shown_rows
 from training.walkforward import walk_forward
 
+_RESULTS = ("skill_log_loss", "skill_low", "skill_high", "n", "base_rate", "sharpness", "slope_vs_base", "noise_floor")
 _PSEUDO = ("intercept", "calibration", "coherence")
 
 
@@ -121,19 +122,18 @@ def baseline_table(forecasts: pd.DataFrame, dataset: Dataset, plan: Plan) -> pd.
 def results_markdown(table: pd.DataFrame, simulated: bool, scored_until: date | None) -> str:
     """Return the pooled rows of `baseline_table` as a markdown table: skill in percent with its 90% interval."""
     pooled = table[table["pair"] == POOLED]
-    models = list(dict.fromkeys(pooled["model"]))
+    models = list(dict.fromkeys(pooled["model"].astype(str)))
     head = ["event", "weeks", "rows", "base rate", "sharpness", "slope", "noise", *models]
     lines = [head, ["---"] * len(head)]
     for (event, weeks), group in pooled.groupby(["event", "horizon_weeks"], sort=False):
-        rows = group.set_index("model")
-        own = rows.loc["heads"]
-        skills = [
-            f"{100 * row.skill_log_loss:+.1f} [{100 * row.skill_low:+.1f}, {100 * row.skill_high:+.1f}]"
-            for row in rows.loc[models].itertuples()
-        ]
-        facts = [str(own["n"]), f"{100 * own['base_rate']:.1f}%", f"{own['sharpness']:.2f}"]
-        facts += [f"{own['slope_vs_base']:.1f}", f"{100 * own['noise_floor']:.1f}"]
-        lines.append([str(event), str(weeks), *facts, *skills])
+        numbers = group.set_index("model")[list(_RESULTS)].astype(np.float64)
+        own = numbers.loc["heads"].to_dict()
+        line = [str(event), str(weeks), f"{own['n']:.0f}", f"{100 * own['base_rate']:.1f}%", f"{own['sharpness']:.2f}"]
+        line += [f"{own['slope_vs_base']:.1f}", f"{100 * own['noise_floor']:.1f}"]
+        for model in models:
+            skill, low, high = (100 * float(value) for value in numbers.loc[[model]].to_numpy()[0, :3])
+            line.append("0" if model == "climatology" else f"{skill:+.1f} [{low:+.1f}, {high:+.1f}]")
+        lines.append(line)
     label = "SIMULATED. " if simulated else ""
     until = f", decisions to {scored_until}" if scored_until else ""
     title = f"{label}Log-loss skill against climatology in percent, all pairs{until}, 90% interval\n\n"

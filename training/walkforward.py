@@ -65,7 +65,8 @@ def walk_forward(
     blocks = [forecast_rows(dataset, plan, cut, stop) for cut, stop in zip(cuts, stops, strict=True)]
     if not any(len(rows) for rows in blocks):
         raise DataContractError(
-            f"market {dataset.market!r}: no pair has {plan.min_weeks} weeks of history since {day_text(plan.first_decision)}"
+            f"market {dataset.market!r}: no pair has {plan.min_weeks} weeks of history since "
+            f"{day_text(plan.first_decision)}"
         )
     done = 0
 

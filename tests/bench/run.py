@@ -76,7 +76,9 @@ def bench_point_in_time() -> None:
     few = histories[:1] + histories[20:21]
     slow = timed(lambda: [naive(history, decisions, function) for history in few])
     monthly = timed(lambda: naive(few[0], decisions, function))
-    report("point-in-time features, 60 series x 1,000 weeks", fast, "week by week", 20 * monthly + 40 * (slow - monthly))
+    report(
+        "point-in-time features, 60 series x 1,000 weeks", fast, "week by week", 20 * monthly + 40 * (slow - monthly)
+    )
 
 
 def bench_walk_forward(dataset: Dataset, plan: Plan) -> None:
@@ -95,7 +97,8 @@ def bench_walk_forward(dataset: Dataset, plan: Plan) -> None:
 
     with mock.patch("lightgbm.train", counted):
         total = timed(lambda: walk_forward(dataset, plan, None, jobs=1))
-    print(f"{'walk-forward, one process':<46}{total:9.3f} s   {total / trained:8.2f} x its LightGBM training ({trained:.3f} s)")
+    ratio = f"{total / trained:8.2f} x its LightGBM training ({trained:.3f} s)"
+    print(f"{'walk-forward, one process':<46}{total:9.3f} s   {ratio}")
 
 
 def bench_commands(folder: Path) -> None:

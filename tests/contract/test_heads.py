@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from features.contracts import EVENTS, HORIZONS, Dataset, Event
 from models.bundle import Bundle
@@ -115,7 +116,7 @@ def test_saved_and_loaded_scores_equal_to_the_bit(event: Event, horizon: int, tm
     bundle, dataset, rows = last_rows()
     loaded = Bundle.load(bundle.save(tmp_path / "bundle"))
     one, two = (scored(each, dataset, rows, event, horizon) for each in (bundle, loaded))
-    for part in ("base", "calibrated", "published"):
+    for part in ("base", "level", "calibrated", "published"):
         assert np.array_equal(getattr(one, part), getattr(two, part))
     for part in ("linear", "linear_error", "trees", "trees_error"):
         assert np.array_equal(getattr(one.raw, part), getattr(two.raw, part))
@@ -155,9 +156,12 @@ def test_one_missing_feature_moves_only_rows_that_lack_it(event: Event, horizon:
 
 
 @every_head
-def test_published_is_base_plus_calibrated_parts(event: Event, horizon: int) -> None:
+def test_calibrated_is_the_shared_level_plus_the_scaled_parts(event: Event, horizon: int) -> None:
     bundle, dataset, rows = last_rows()
     score, head = scored(bundle, dataset, rows, event, horizon), bundle.heads[event, horizon]
-    expected = score.base + head.shift + head.slope * (score.raw.linear + head.pool * score.raw.trees)
+    expected = score.level + head.shift + head.slope * (score.raw.linear + head.pool * score.raw.trees)
     np.testing.assert_allclose(score.calibrated, expected, atol=1e-12)
+    keys = pd.MultiIndex.from_tuples([(*row, horizon) for row in rows])
+    for part, column in ((score.base, event), (score.level, f"{event}_shared")):
+        np.testing.assert_allclose(expit(part), small.base()[column].reindex(keys), atol=1e-12)
     assert score.published.shape == (len(rows),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,3 +207,15 @@ def test_decision_day(market: MarketSpec) -> None:
     for early in ("2014-01-09", "2013-06-28", "1999-01-01"):
         with pytest.raises(DataContractError, match="before the history of market 'toy'; its first decision day"):
             decision_day(market, np.datetime64(early, "us"))
+
+
+def test_the_end_of_the_exchange_calendar_is_an_error_and_no_forecast(market: MarketSpec) -> None:
+    """Holidays are known a year at a time: near the end of the calendar there is no entry or exit to speak of."""
+    end = exchange_calendars.get_calendar("XSHG").bound_max()
+    decisions = market_calendar(market, np.datetime64(end, "us")).decisions()
+    assert decision_day(market, decisions[-5]) == decisions[-5]
+    for day in (decisions[-4], decisions[-1], np.datetime64(end, "us")):
+        with pytest.raises(DataContractError, match=r"the XSHG calendar ends .* update the package exchange_calendars"):
+            decision_day(market, day)
+        with pytest.raises(DataContractError, match=r"the XSHG calendar ends .* update the package exchange_calendars"):
+            build_dataset(toy_observations(1), market, day)

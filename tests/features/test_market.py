@@ -90,7 +90,9 @@ BAD = {
     "unknown key of a series": ("stale_days = 75 }", "stale_days = 75, lag = 3 }", "`series.cpi.lag`: Extra inputs"),
     "unknown key of bars": ("columns = { close = {} }", "columns = { close = { lag = 1 } }", "`series.big.close.lag`"),
     "unknown key of a rule that nothing uses": (
-        "[rules]\n", '[rules]\nspare = { kind = "days", lagg = 1 }\n', "`rules.spare.lagg`: Extra inputs",
+        "[rules]\n",
+        '[rules]\nspare = { kind = "days", lagg = 1 }\n',
+        "`rules.spare.lagg`: Extra inputs",
     ),
     "missing key": (', why = "a test" }\nmomentum', " }\nmomentum", "`features.prices.why`: Field required"),
     "unknown rule": ('known = "mid_month"', 'known = "midmonth"', "`series.cpi.known`: names the unknown rule"),
@@ -102,21 +104,28 @@ BAD = {
     "no time": ('time = "15:15"', 'time = "a quarter past"', "`rules.close.time`: Invalid isoformat"),
     "unknown series of a feature": ('["cpi"]', '["cpl"]', "feature prices names the unknown series cpl"),
     "unknown series of a pair feature": (
-        "{small}.close", "{small}.clothes", r"feature momentum names the unknown series \{small\}.clothes",
+        "{small}.close",
+        "{small}.clothes",
+        r"feature momentum names the unknown series \{small\}.clothes",
     ),
     "unknown placeholder": ("{small}.close", "{smal}.close", r"feature momentum names the unknown series \{smal\}"),
     "unknown series of a segment": ('price = "big.close"', 'price = "big.open"', "segment big names the unknown"),
     "unknown segment of a pair": ('small = "small", headline', 'small = "tiny", headline', "pair big-small names"),
     "a pair upside down": (
-        'large = "big", small = "small"', 'large = "small", small = "big"', "rank of `large` must be smaller",
+        'large = "big", small = "small"',
+        'large = "small", small = "big"',
+        "rank of `large` must be smaller",
     ),
     "two headlines": (
-        "[rules]", '[pairs.other]\nlarge = "big"\nsmall = "small"\nheadline = true\n[rules]', "exactly one pair must",
+        "[rules]",
+        '[pairs.other]\nlarge = "big"\nsmall = "small"\nheadline = true\n[rules]',
+        "exactly one pair must",
     ),
     "no headline": (", headline = true", "", "exactly one pair must be the headline"),
     "a label in a feature": ('["cpi"]', '["plot"]', "feature prices uses plot, which is for labels and plots only"),
     "a label in a pair feature": (
-        "columns = { close = {} } }\nsmall", "columns = { close = { label_only = true } } }\nsmall",
+        "columns = { close = {} } }\nsmall",
+        "columns = { close = { label_only = true } } }\nsmall",
         "feature momentum uses big.close, which is for labels",
     ),
     "unknown transform": ("change(12)", "derivative(12)", "feature prices has a bad formula 'derivative.12.': "),
@@ -127,7 +136,9 @@ BAD = {
     "range": ("stale_days = 75", "stale_days = 75, range = [5, 1]", r"`series.cpi`: `range` must be \[low, high\]"),
     "lifetime": ("stale_days = 75", "born = 2015-01-01, died = 2014-01-01, stale_days = 75", "lies before `born`"),
     "breaks": (
-        "stale_days = 75", "stale_days = 75, breaks = [{ date = 2015-01-01, factor = 0 }]", "series.cpi.breaks.0",
+        "stale_days = 75",
+        "stale_days = 75, breaks = [{ date = 2015-01-01, factor = 0 }]",
+        "series.cpi.breaks.0",
     ),
     "breaks out of order": (
         "stale_days = 75",
@@ -137,7 +148,9 @@ BAD = {
     "staleness": ("stale_days = 75", "stale_days = 0", "`series.cpi.stale_days`: Input should be greater than 0"),
     "time zone": ("Asia/Shanghai", "Asia/Shanghigh", "`schedule.timezone`: no time zone is called 'Asia/Shanghigh'"),
     "declared twice": (
-        "[series]", '[series]\n"big.close" = { file = "x.csv" }', "`bars.big`: the series big.close is declared twice",
+        "[series]",
+        '[series]\n"big.close" = { file = "x.csv" }',
+        "`bars.big`: the series big.close is declared twice",
     ),
     "releases without a key": ('shape = "monthly"', 'shape = "releases"', "the shape `releases` needs a `key`"),
     "no TOML": ("[features]", "[features", "tiny.toml: not valid TOML: .*line"),
@@ -148,7 +161,7 @@ BAD = {
         "[features]",
         "vintage file 2020-01.csv names the unknown series a",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

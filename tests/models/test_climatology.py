@@ -9,29 +9,34 @@ import pandas as pd
 import pytest
 
 from features.contracts import EVENTS, Dataset
-from models.climatology import FULL_WEEKS, climatology
+from models.climatology import FULL_WEEKS, SHARED_WEEKS, climatology
 from tests import small
 
 FIRST_GUESS = {"switch": 0.16, "large": 0.5, "crash": 0.11}
 
 
-def naive(dataset: Dataset, pair: str, date: pd.Timestamp, horizon: int, event: str) -> tuple[float, int]:
-    """Base rate and own count of one row, by looking at every outcome of the market."""
+def naive(dataset: Dataset, pair: str, date: pd.Timestamp, horizon: int, event: str) -> tuple[float, float, int]:
+    """Base rate, shared level and own count of one row, by looking at every outcome of the market."""
     styles = dataset.rows["style"].to_dict()
     now = dataset.rows["decision_at"].to_dict()[pair, date]
-    own, pool = [], []
+    own, mates, pool = [], [], []
     for (other, day, weeks), matured_at, y in zip(
         dataset.outcomes.index, dataset.outcomes["matured_at"], dataset.outcomes[f"y_{event}"], strict=True
     ):
         if weeks != horizon or np.isnan(y) or matured_at > now:
             continue
         pool.append(y)
-        if other == pair and (event != "switch" or styles[other, day] == styles[pair, date]):
-            own.append(y)
-    rate = (sum(pool) + 26 * FIRST_GUESS[event]) / (len(pool) + 26)
+        if event != "switch" or styles[other, day] == styles[pair, date]:
+            mates.append(y)
+            if other == pair:
+                own.append(y)
+    market = (sum(pool) + 26 * FIRST_GUESS[event]) / (len(pool) + 26)
     missing = max(FULL_WEEKS - len(own), 0)
+    rate = (sum(own) + missing * market) / (len(own) + missing)
+    together = (sum(mates) + 26 * market) / (len(mates) + 26)
+    level = (sum(own) + SHARED_WEEKS * horizon * together) / (len(own) + SHARED_WEEKS * horizon)
     edge = 0.5 / (max(len(own), FULL_WEEKS) + 1)
-    return min(max((sum(own) + missing * rate) / (len(own) + missing), edge), 1 - edge), len(own)
+    return float(np.clip(rate, edge, 1 - edge)), float(np.clip(level, edge, 1 - edge)), len(own)
 
 
 def one_pair(y: list[float], style: list[int] | None = None) -> Dataset:
@@ -58,8 +63,9 @@ def test_equals_the_naive_loop_in_the_first_weeks_and_later() -> None:
     for place in np.sort(rng.choice(len(base), 25, replace=False)):
         pair, date, horizon = base.index[place]
         for event in EVENTS:
-            rate, own = naive(dataset, pair, date, horizon, event)
+            rate, level, own = naive(dataset, pair, date, horizon, event)
             assert base[event].iloc[place] == pytest.approx(rate, abs=1e-12)
+            assert base[f"{event}_shared"].iloc[place] == pytest.approx(level, abs=1e-12)
             assert base[f"{event}_n"].iloc[place] == own
 
 
@@ -114,7 +120,8 @@ def test_switch_counts_by_style_in_force_and_the_others_do_not() -> None:
 def test_never_nought_or_one(outcome: float) -> None:
     base = climatology(one_pair([outcome] * 300))
     for event in EVENTS:
-        assert ((base[event] > 0) & (base[event] < 1)).all()
+        for column in (event, f"{event}_shared"):
+            assert ((base[column] > 0) & (base[column] < 1)).all()
         assert abs(base[event].iloc[-1] - outcome) < 0.01
 
 

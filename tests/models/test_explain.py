@@ -102,7 +102,9 @@ def test_columns_are_handed_down_to_their_features(event: Event) -> None:
             assert mine.contributions[row, mine.names.index(name)] == pytest.approx(expected[name], abs=1e-12)
         intercept = head.slope * (head.linear.intercept + head.pool * shap[row, -1])
         assert mine.contributions[row, mine.names.index("intercept")] == pytest.approx(intercept, abs=1e-12)
-        assert mine.contributions[row, mine.names.index("calibration")] == pytest.approx(head.shift, abs=1e-12)
+        # Where the heads start differs from the base rate: that step is nobody's but the calibration's.
+        step = head.shift + score.level[row] - score.base[row]
+        assert mine.contributions[row, mine.names.index("calibration")] == pytest.approx(step, abs=1e-12)
 
 
 def test_an_absent_feature_says_nothing_beside_live_ones_of_its_family() -> None:

@@ -105,7 +105,7 @@ def test_matured_rows_are_those_before_the_time(horizon: int) -> None:
     expected = outcomes[(outcomes["matured_at"] < pd.Timestamp(at)) & outcomes["y_switch"].notna()]
     assert list(rows) == list(expected.index)
     assert np.array_equal(y, expected["y_switch"])
-    rate = base["switch"].xs(horizon, level="horizon_weeks").loc[rows]
+    rate = base["switch_shared"].xs(horizon, level="horizon_weeks").loc[rows]
     np.testing.assert_allclose(offset, np.log(rate / (1 - rate)), atol=1e-12)
     # At the very time of its maturity an outcome is not yet used.
     on_time = outcomes["matured_at"].drop_duplicates().sort_values().iloc[500].to_datetime64()

@@ -1,0 +1,214 @@
+"""The steps that commands share. Heavy imports wait until a step needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from features.errors import DataContractError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from features.market import MarketSpec
+    from features.store import Store
+    from models.schedule import Plan
+    from serving.record import Forecast
+
+Language = Literal["zh", "en"]
+
+
+def market_spec(name: str) -> MarketSpec:
+    """Load a market definition."""
+    from features.market import load_market
+
+    return load_market(name)
+
+
+def open_store(artifacts: Path) -> Store:
+    """Return the store of an artefacts folder."""
+    from features.store import Store
+    from serving.output import store_path
+
+    return Store(store_path(artifacts))
+
+
+def parse_day(text: str) -> np.datetime64:
+    """Read a date.
+
+    Raises
+    ------
+    DataContractError
+        If the text is none.
+    """
+    import numpy as np
+
+    try:
+        day: np.datetime64 = np.datetime64(text, "D").astype("datetime64[us]")
+    except ValueError as error:
+        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}") from error
+    return day
+
+
+def decision_of(spec: MarketSpec, observations: pd.DataFrame, text: str | None) -> np.datetime64:
+    """Return the decision day that a text names, or the newest one with prices.
+
+    Raises
+    ------
+    DataContractError
+        If the store is empty or the day is no decision day.
+    """
+    from features.dataset import decision_day
+    from serving.forecast import latest_decision
+
+    if observations.empty:
+        raise DataContractError(
+            f"the store holds no data of market {spec.name!r}; run `capshift ingest --market {spec.name}`"
+        )
+    return latest_decision(spec, observations) if text is None else decision_day(spec, parse_day(text))
+
+
+def ingest_source(
+    spec: MarketSpec, source: Path | None, artifacts: Path, seed: int, *, strict: bool = False, vintages: bool = False
+) -> None:
+    """Read a market's source, check it and append it to the store; says what was new."""
+    from datetime import UTC, datetime
+
+    import numpy as np
+
+    from features.ingest import ingest as run_ingest
+
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    if spec.simulated:
+        from features.sources.simulated import simulate
+
+        observations = simulate(spec, seed).observations
+    elif source is None:
+        raise DataContractError(f"market {spec.name!r} needs `--source`, the data root that its definition describes")
+    else:
+        from features.sources.folder import read_folder
+
+        observations = read_folder(spec, source, now, vintages=vintages).observations
+    report = run_ingest(open_store(artifacts), spec, observations, now, strict=strict)
+    done = report.appended
+    label = "SIMULATED " if spec.simulated else ""
+    typer.echo(
+        f"{label}{spec.name}: {done.added} new observation(s), {done.unchanged} unchanged, "
+        f"{done.quarantined} newly in quarantine"
+    )
+    for finding in report.findings:
+        if not finding.quarantined:
+            typer.echo(f"warning: {finding.series} {finding.period}: {finding.message}", err=True)
+
+
+def training_plan(spec: MarketSpec) -> Plan:
+    """Return the plan of a market with the default settings."""
+    from importlib.metadata import version
+
+    import numpy as np
+
+    from models.schedule import Plan
+    from models.settings import HeadSettings
+
+    schedule = spec.schedule
+    return Plan(
+        settings=HeadSettings(),
+        first_decision=np.datetime64(schedule.first_decision, "us"),
+        refit_weeks=schedule.refit_weeks,
+        min_weeks=schedule.min_weeks,
+        market_hash=spec.config_hash,
+        code_version=version("capshift"),
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user may choose of a forecast: the pair that leads the note, its language, a bundle folder."""
+
+    lang: Language
+    pair: str | None = None
+    bundle: Path | None = None
+
+
+def publish(
+    spec: MarketSpec,
+    observations: pd.DataFrame,
+    day: np.datetime64,
+    artifacts: Path,
+    choice: Choice,
+    train_first: Callable[[], object] | None = None,
+) -> None:
+    """Forecast a day, write JSON, parquet and note, and print the table; exit code 5 if the headline abstains.
+
+    Where the bundle of the day is missing, `train_first` makes it; without it that is an error.
+    """
+    import json
+
+    from models.bundle import Bundle
+    from models.schedule import bundle_folder, bundle_root, day_text, last_cut
+    from serving.forecast import dataset_for, make_forecast
+    from serving.output import forecast_path, note_path, write_parquet, write_text
+    from serving.report.note import render_note
+
+    if choice.pair is not None and choice.pair not in spec.pairs:
+        raise DataContractError(f"`pair` must be one of {', '.join(spec.pairs)}; got {choice.pair!r}")
+    bundle, lang = choice.bundle, choice.lang
+    dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
+    if bundle is None:
+        cut = last_cut(dataset, plan, day)
+        snapshot = str(dataset.clock["snapshot_id"].loc[cut])
+        bundle = bundle_folder(bundle_root(artifacts, spec.name, plan), cut, snapshot)
+        if not bundle.exists():
+            if train_first is None:
+                raise DataContractError(
+                    f"no bundle of cut {day_text(cut)} for this data and configuration; run `capshift train --market "
+                    f"{spec.name}` or `capshift weekly`"
+                )
+            train_first()
+    result, rows = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, choice.pair)
+    text = day_text(day)
+    write_text(
+        forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1)
+    )
+    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), rows)
+    note = write_text(note_path(artifacts, spec.name, text, lang), render_note(result, lang))
+    print_forecast(result, lang)
+    typer.echo(f"note: {note}")
+    lead = result.pair(result.headline, 4)
+    if lead.validity.startswith("abstain"):
+        typer.echo(f"abstained: {'; '.join(lead.reasons)}", err=True)
+        raise typer.Exit(5)
+
+
+def print_forecast(result: Forecast, lang: Language) -> None:
+    """Print a forecast as a table."""
+    from rich.console import Console
+
+    from serving.report.terminal import render_table
+
+    Console(width=None if sys.stdout.isatty() else 120).print(render_table(result, lang))
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar per stage on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
