@@ -150,6 +150,10 @@ def test_known_before_its_period_ended(early: int, known: str, bad: bool) -> Non
     assert found(findings) == ([("rate", "known_before_period", "2014-06-28", True)] if bad else [])
 
 
+def test_an_early_time_outside_the_lifetime_is_not_judged() -> None:
+    assert check_batch(batch([("rate", "2014-06-28", "2014-06-01", 1.0)]), rate(born="2014-06-29"))[0] == []
+
+
 def test_the_zone_of_a_rule_counts() -> None:
     rows = batch([("rate", "2014-06-28", "2014-06-27T16:00", 1.0)])
     assert check_batch(rows, rate(known={**CLOSE, "tz": "America/New_York"}))[1].tolist() == [True]

@@ -133,6 +133,14 @@ def test_a_stated_time_of_publication_beats_the_rule(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_stated_time_is_no_estimate(folder: Path) -> None:
+    text = "period,release_date,value,known_at\n2014-03,,9,2014-04-15T16:30+08:00\n2014-04,,8,\n"
+    (folder / "credit.csv").write_text(text)
+    assert [(row[1], row[3]) for row in rows(read_folder(MARKET, folder, NOW).observations, "credit")] == [
+        ("2014-04-15 08:30", False), ("2014-05-21 10:00", True),
+    ]  # fmt: skip
+
+
 def test_a_file_is_read_anew_each_time(folder: Path) -> None:
     """Even one that changes without changing its size."""
     for value in ("1", "2"):

