@@ -85,12 +85,14 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     Returns
     -------
     Dataset
+        A pair whose segments have no prices yet has no rows.
+
         Information set of each cell: rows with known_at <= its decision; of each outcome: <= its maturity.
 
     Raises
     ------
     DataContractError
-        If a segment has no prices, or if the exchange calendar ends before the last outcomes mature.
+        If the headline pair has no prices, or if the exchange calendar ends before the last outcomes mature.
     """
     calendar = market_calendar(market, last)
     decisions = calendar.decisions()
@@ -108,14 +110,12 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     clock["snapshot_id"] = snapshot_ids(observations, clock["decision_at"].to_numpy("datetime64[us]"))
     states, lines = {}, {}
     for name, pair in market.pairs.items():
-        prices = [series.get(market.segments[segment].price) for segment in (pair.small, pair.large)]
-        if any(price is None or len(price) == 0 for price in prices):
+        lines[name] = _line(*(series.get(market.segments[segment].price) for segment in (pair.small, pair.large)))
+        if pair.headline and len(lines[name]) == 0:
             raise DataContractError(
                 f"pair {name}: no prices known at {_day_text(last)} for "
                 f"{market.segments[pair.small].price} or {market.segments[pair.large].price}"
             )
-        joined = align([price for price in prices if price is not None])
-        lines[name] = History(joined.period, joined.known_at, np.log(joined.value[:, :1]) - np.log(joined.value[:, 1:]))
         states[name] = _states(lines[name], clock, entries)
     values, known_at = build_panel(market, series, states, clock)
     rows = pd.concat(states, names=["pair", "decision_date"])
@@ -141,6 +141,15 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     )
 
 
+def _line(small: History | None, large: History | None) -> History:
+    """Return log(small) - log(large), every vintage; empty where a segment has no price yet."""
+    if small is None or large is None:
+        nothing = np.array([], dtype="datetime64[us]")
+        return History.of(nothing, nothing, np.array([]))
+    joined = align([small, large])
+    return History(joined.period, joined.known_at, np.log(joined.value[:, :1]) - np.log(joined.value[:, 1:]))
+
+
 def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFrame:
     """States of one pair on the decisions at which a style is in force and the day's close is known."""
     decisions = clock.index.to_numpy("datetime64[us]")
@@ -161,7 +170,8 @@ def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFr
         known = closed[index] & (row[index] < length)
         frames.append(frame.loc[index[known]])
     if not frames:
-        raise DataContractError("no price of the pair is known at any decision")
+        nothing = np.array([])
+        frames.append(state_frame(nothing, nothing, nothing.astype(np.int64), nothing))
     states: pd.DataFrame = pd.concat(frames)
     states.index = pd.DatetimeIndex(decisions[states.index], name="decision_date")
     ruled: pd.DataFrame = states.loc[states["style"] != 0].join(clock)

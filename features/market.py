@@ -125,7 +125,7 @@ class MarketSpec(Frozen):
         if sum(pair.headline for pair in self.pairs.values()) != 1:
             problems.append("exactly one pair must be the headline")
         for name, feature in self.features.items():
-            problems += [f"feature {name} {problem}" for problem in self._complaints(feature)]
+            problems += [f"feature {name} {problem}" for problem in self._complaints(name, feature)]
         for group in self.vintage_files:
             unknown = sorted(set(group.columns.values()) - set(self.series))
             problems += [f"vintage file {', '.join(group.files)} names the unknown series {name}" for name in unknown]
@@ -133,20 +133,24 @@ class MarketSpec(Frozen):
             raise ValueError("; ".join(problems))
         return self
 
-    def _complaints(self, feature: FeatureSpec) -> list[str]:
+    def _complaints(self, name: str, feature: FeatureSpec) -> list[str]:
         problems = []
         for source in feature.inputs:
-            names = self._filled(source)
-            if not any(name in self.series for name in names):
+            filled = self._filled(source)
+            if not any(series in self.series for series in filled):
                 problems.append(f"names the unknown series {source}")
             problems += [
-                f"uses {name}, which is for labels and plots only"
-                for name in names
-                if name in self.series and self.series[name].label_only
+                f"uses {series}, which is for labels and plots only"
+                for series in filled
+                if series in self.series and self.series[series].label_only
             ]
         if feature.formula.startswith("state:"):
-            if feature.formula.removeprefix("state:") not in STATE_FEATURES:
+            state = feature.formula.removeprefix("state:")
+            if state not in STATE_FEATURES:
                 problems.append(f"reads the unknown state {feature.formula!r}; known: {', '.join(STATE_FEATURES)}")
+            elif name != state:
+                # The design matrix finds states by name.
+                problems.append(f"reads the state {state!r} and must be called so")
         elif not feature.inputs:
             problems.append("has no `inputs`")
         else:

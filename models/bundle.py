@@ -114,7 +114,6 @@ class Bundle:
                     "covariance": head.linear.covariance.tolist(),
                     "pool": head.pool,
                     "slope": head.slope,
-                    "shift": head.shift,
                 }
                 for (event, horizon), head in self.heads.items()
             ],
@@ -171,7 +170,7 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
         text = texts[f"{row['event']}-{row['horizon']}w.txt"]
         boosters = tuple(lgb.Booster(model_str=part) for part in text.split(_SPLIT))
         key = (cast(Event, row["event"]), int(row["horizon"]))
-        heads[key] = Head(*key, linear, boosters, float(row["pool"]), float(row["slope"]), float(row["shift"]))
+        heads[key] = Head(*key, linear, boosters, float(row["pool"]), float(row["slope"]))
     return Bundle(
         market=document["market"],
         simulated=document["simulated"],

@@ -82,7 +82,7 @@ def _explain(bundle: Bundle, score: HeadScores, event: Event, horizon: int) -> E
     for place, member in enumerate(layout.members):
         summed[:, names.index(member.feature)] += part[:, place]
     intercept = head.slope * head.linear.intercept + trees[:, -1]
-    pseudo = np.column_stack([intercept, head.shift + score.level - score.base, score.published - score.calibrated])
+    pseudo = np.column_stack([intercept, score.level - score.base, score.published - score.calibrated])
     families = [family_of.get(name, "style" if name == STYLE_FEATURE else "") for name in names]
     return Explanation(
         base=score.base,

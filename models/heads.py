@@ -1,7 +1,7 @@
 """One head: a ridge logit on the design, shrunk trees on top of it, and their calibration.
 
-Log-odds of an event are base + shift + slope * (linear + pool * trees), where base is the climatology's log-odds. All
-parts are linear in log-odds, so contributions add up.
+Log-odds of an event are level + slope * (linear + pool * trees), where level is the climatology's log-odds shared by all
+pairs. All parts are linear in log-odds, so contributions add up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Head:
     linear : RidgeLogit
     boosters : tuple of lightgbm.Booster
         One per seed; their raw scores are averaged.
-    pool, slope, shift : float
+    pool, slope : float
         Weight of the trees, and the calibration of the deviation from the base.
     """
 
@@ -44,11 +44,10 @@ class Head:
     boosters: tuple[lgb.Booster, ...]
     pool: float = 0.5
     slope: float = 1.0
-    shift: float = 0.0
 
     def deviation(self, linear: FloatArray, trees: FloatArray) -> FloatArray:
         """Return the calibrated deviation from the base's log-odds."""
-        return self.shift + self.slope * (linear + self.pool * trees)
+        return self.slope * (linear + self.pool * trees)
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,8 +82,8 @@ def forecast_rows(dataset: Dataset, plan: Plan, start: np.datetime64, stop: np.d
 
 
 def bundle_root(artifacts: Path, market: str, plan: Plan) -> Path:
-    """Return the folder of a configuration's bundles."""
-    return artifacts / "bundles" / market / plan.config_hash
+    """Return the folder of the bundles that one version of the code trained with one configuration."""
+    return artifacts / "bundles" / market / f"{plan.config_hash}-{plan.code_version}"
 
 
 def bundle_folder(root: Path, cut: np.datetime64, snapshot_id: str) -> Path:

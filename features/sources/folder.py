@@ -142,8 +142,12 @@ class _Reader:
         return _frame(spec.name, period, known, value, estimated)
 
     def _releases(self, spec: SeriesSpec, table: Table) -> pd.DataFrame:
-        """Read a stream of first prints; a row's period is its release date, `previous` revises the month before."""
-        table.require(["series", "release_date", "previous", "genuine_release_date", spec.column])
+        """Read a stream of releases; a row's period is its release date, `previous` revises the month before.
+
+        Column ``first`` is ``actual`` without those revisions: what a surprise is measured by.
+        """
+        column = "actual" if spec.column == "first" else spec.column
+        table.require(["series", "release_date", "previous", "genuine_release_date", column])
         table = table.where((table.cells["series"] == spec.key).fillna(False).to_numpy(np.bool_))
         if not len(table):
             raise DataContractError(
@@ -152,7 +156,7 @@ class _Reader:
         period = table.dates("release_date")
         table.complain(period > self.today, "published in the future; correct the date", "release_date")
         table.ascending("release_date", period)
-        value = table.numbers(spec.column)
+        value = table.numbers(column)
         flag = table.cells["genuine_release_date"]
         unclear = ~flag.isin(["0", "1"]).to_numpy(np.bool_)
         table.complain(unclear, "column 'genuine_release_date' must be 0 or 1", "genuine_release_date")

@@ -78,7 +78,7 @@ class Measure:
         return np.asarray(self.level * np.exp(self.scale * m) if self.positive else self.level + self.scale * m)
 
 
-_Q = 0.93
+_Q = 0.95
 MEASURES: Mapping[str, Measure] = {
     "pmi": Measure("recovery", 0.97, 50.5, 1.4, revision=0.20, jitter=0.10),
     "industrial_yoy": Measure("recovery", 0.97, 9.0, 2.5, revision=0.30, jitter=0.10),

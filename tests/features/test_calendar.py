@@ -97,7 +97,7 @@ def test_beyond_the_end_nothing_is_known(calendar: TradingCalendar) -> None:
     assert beyond[0] not in calendar.decisions()
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.sampled_from(EXCHANGES), st.dates(date(1996, 1, 1), date(2020, 1, 1)), st.integers(20, 1500))
 def test_a_window_is_a_slice_of_a_longer_one(name: str, start: date, length: int) -> None:
     """Explicit start and end: nothing depends on today or on what else was asked for."""

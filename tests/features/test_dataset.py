@@ -178,10 +178,29 @@ def test_a_pair_too_young_for_a_state_has_no_rows_and_disturbs_nobody(
     assert len(climatology(small)) == len(small.outcomes)
 
 
-def test_a_pair_without_prices_is_an_error_that_names_them(market: MarketSpec, observations: pd.DataFrame) -> None:
-    without = observations[observations["series"] != "micro.close"]
-    with pytest.raises(DataContractError, match=r"pair large-micro: no prices known at 2016-12-30 for micro\.close"):
+def test_a_headline_without_prices_is_an_error_that_names_them(market: MarketSpec, observations: pd.DataFrame) -> None:
+    without = observations[observations["series"] != "small.close"]
+    with pytest.raises(DataContractError, match=r"pair large-small: no prices known at 2016-12-30 for small\.close"):
         build_dataset(without, market, last_decision())
+
+
+def test_another_pair_without_prices_has_no_rows(
+    market: MarketSpec, observations: pd.DataFrame, dataset: Dataset
+) -> None:
+    """It may be launched later: a decision before its launch must come out as it did then."""
+    small = build_dataset(observations[observations["series"] != "micro.close"], market, last_decision())
+    assert set(small.rows.index.get_level_values("pair")) == {"large-small"}
+    assert [pair.name for pair in small.pairs] == ["large-small", "large-micro"]
+    assert len(small.lines["large-micro"]) == 0
+    older = dataset.rows.index.get_level_values("pair") == "large-small"
+    pd.testing.assert_frame_equal(small.values, dataset.values[older])
+    pd.testing.assert_frame_equal(
+        small.rows.drop(columns="snapshot_id"), dataset.rows[older].drop(columns="snapshot_id")
+    )
+    early = decision_day(market, np.datetime64("2014-08-29", "us"))
+    before = build_dataset(observations, market, early)
+    assert set(before.rows.index.get_level_values("pair")) == {"large-small"}
+    assert set(before.rows.dtypes.items()) == set(dataset.rows.dtypes.items())
 
 
 def test_a_series_that_lies_outside_its_lifetime_is_absent(market: MarketSpec, observations: pd.DataFrame) -> None:

@@ -60,14 +60,26 @@ FILES = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder in which nothing is wrong."""
-    root = tmp_path / "data"
+def lay_out(root: Path) -> Path:
     root.mkdir()
     for name, text in FILES.items():
         (root / name).write_text(text, encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which nothing is wrong."""
+    return lay_out(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that holds that folder."""
+    base = tmp_path_factory.mktemp("filled")
+    store = Store(base / "store.duckdb")
+    ingest(store, MARKET, read_folder(MARKET, lay_out(base / "data"), NOW).observations, NOW)
+    return store
 
 
 def rows(frame: pd.DataFrame, series: str) -> list[tuple[str, str, float, bool, bool]]:
@@ -340,18 +352,17 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_names_file_row_and_remedy(folder: Path, case: str) -> None:
+def test_bad_input_names_file_row_and_remedy(folder: Path, filled: Store, case: str) -> None:
     change, message = BAD[case]
-    store = Store(folder / "store.duckdb")
-    ingest(store, MARKET, read_folder(MARKET, folder, NOW).observations, NOW)
-    before = store.observations("tiny")
+    before = filled.path.read_bytes()
     change(folder)
     with pytest.raises(DataContractError, match=message) as caught:
-        ingest(store, MARKET, read_folder(MARKET, folder, NOW).observations, NOW)
+        ingest(filled, MARKET, read_folder(MARKET, folder, NOW).observations, NOW)
     assert str(caught.value).startswith(str(folder))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
-    pd.testing.assert_frame_equal(store.observations("tiny"), before)
+    assert filled.path.read_bytes() == before
+    assert sorted(filled.path.parent.iterdir()) == [filled.path.parent / "data", filled.path], "nothing half-written"
 
 
 def test_an_error_carries_the_rows(folder: Path) -> None:

@@ -278,7 +278,7 @@ def test_every_column_of_the_release_stream_and_the_deciles_is_read(real_data: P
     assert columns == {spec.column for spec in market.series.values() if spec.file == "cn/size_deciles.csv"}
 
 
-@pytest.fixture(scope="module", params=["cn", "us"])
+@pytest.fixture(scope="module", params=["cn", pytest.param("us", marks=pytest.mark.slow)])
 def dataset(
     request: pytest.FixtureRequest, real_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[MarketSpec, Dataset]:

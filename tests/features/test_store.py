@@ -28,7 +28,7 @@ DAY = np.timedelta64(1, "D")
 SERIES = ("large.close", "flow", "ended")
 PERIODS = [utc("2014-01-06") + n * DAY for n in range(5)]
 NEVER = utc("2200-01-01")
-MANY = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 MARKET = tiny_market(
     flow={
@@ -468,8 +468,8 @@ def child() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
 def test_a_killed_append_leaves_the_old_state(
     fresh: Callable[[], Store], child: Callable[[Path, int], subprocess.Popen[str]]
 ) -> None:
-    """Killed at random moments of an append of 600,000 rows: all of it or nothing, and the next append works."""
-    store, rows = fresh(), 600_000
+    """Killed at random moments of an append of 400,000 rows: all of it or nothing, and the next append works."""
+    store, rows = fresh(), 400_000
     store.append("tiny", batch([("flow", "2014-01-08", "2014-01-08", 1.0)]), utc("2014-01-09"))
     before, torn = store.observations("tiny"), 0
     delays = random.Random(5)

@@ -81,7 +81,7 @@ def test_round_trip_is_exact(saved: Path, tmp_path: Path) -> None:
     assert set(loaded.heads) == {(event, horizon) for event in EVENTS for horizon in HORIZONS}
     for key, head in bundle.heads.items():
         other = loaded.heads[key]
-        assert (other.pool, other.slope, other.shift) == (head.pool, head.slope, head.shift)
+        assert (other.pool, other.slope) == (head.pool, head.slope)
         assert other.linear.intercept == head.linear.intercept
         assert np.array_equal(other.linear.coef, head.linear.coef)
         assert np.array_equal(other.linear.covariance, head.linear.covariance)

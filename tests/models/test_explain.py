@@ -24,14 +24,14 @@ PSEUDO = ("intercept", "calibration", "coherence")
 
 
 def rough(bundle: Bundle) -> Bundle:
-    """Return the bundle with uneven pools, slopes and shifts, so that no part drops out and coherence has to act."""
+    """Return the bundle with uneven pools, slopes and intercepts, so that no part drops out and coherence has to act."""
     rng = np.random.default_rng(3)
-    shift = {"switch": 1.2, "large": -1.2, "crash": 1.2}
+    level = {"switch": 1.2, "large": -1.2, "crash": 1.2}
     heads = {
         key: replace(
             head,
-            linear=replace(head.linear, intercept=0.05, coef=4 * head.linear.coef),
-            pool=float(rng.uniform(0.2, 0.9)), slope=float(rng.uniform(0.5, 1.6)), shift=shift[key[0]],
+            linear=replace(head.linear, intercept=level[key[0]], coef=4 * head.linear.coef),
+            pool=float(rng.uniform(0.2, 0.9)), slope=float(rng.uniform(0.5, 1.6)),
         )
         for key, head in bundle.heads.items()
     }  # fmt: skip
@@ -102,7 +102,7 @@ def test_columns_are_handed_down_to_their_features(event: Event) -> None:
         intercept = head.slope * (head.linear.intercept + head.pool * shap[row, -1])
         assert mine.contributions[row, mine.names.index("intercept")] == pytest.approx(intercept, abs=1e-12)
         # Where the heads start differs from the base rate: that step is nobody's but the calibration's.
-        step = head.shift + score.level[row] - score.base[row]
+        step = score.level[row] - score.base[row]
         assert mine.contributions[row, mine.names.index("calibration")] == pytest.approx(step, abs=1e-12)
 
 

@@ -38,8 +38,8 @@ def labels(seed: int, log_odds: FloatArray) -> FloatArray:
 
 
 def test_the_deviation_is_linear_in_its_parts() -> None:
-    head = replace(HEAD, pool=0.25, slope=0.8, shift=0.1)
-    np.testing.assert_allclose(head.deviation(np.array([1.0, -2.0]), np.array([4.0, 0.0])), [1.7, -1.5])
+    head = replace(HEAD, pool=0.25, slope=0.8)
+    np.testing.assert_allclose(head.deviation(np.array([1.0, -2.0]), np.array([4.0, 0.0])), [1.6, -1.6])
 
 
 def test_below_208_dates_nothing_is_learned() -> None:
@@ -49,7 +49,7 @@ def test_below_208_dates_nothing_is_learned() -> None:
     linear, trees, base = scores(1, 208, 0.5, 0.5)
     fitted = calibrate(HEAD, (linear, trees), labels(2, base), base, days(208), CUT, SETTINGS)
     assert (fitted.pool, fitted.slope) != (HEAD.pool, HEAD.slope)
-    assert (fitted.linear, fitted.boosters, fitted.shift) == (HEAD.linear, HEAD.boosters, HEAD.shift)
+    assert (fitted.linear, fitted.boosters) == (HEAD.linear, HEAD.boosters)
 
 
 @pytest.mark.parametrize("horizon", [1, 4])
@@ -93,7 +93,6 @@ def test_pool_stays_in_the_unit_interval_and_slope_above_nought(
     fitted = calibrate(HEAD, (a, b), y, base, days(220), CUT, SETTINGS)
     assert 0.0 <= fitted.pool <= 1.0
     assert 0.0 <= fitted.slope < np.inf
-    assert fitted.shift == 0.0
 
 
 @pytest.mark.parametrize("seed", range(5))

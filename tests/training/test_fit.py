@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from features.dataset import build_dataset
 from features.errors import DataContractError
 from models.bundle import Bundle
 from models.climatology import climatology
-from models.schedule import Plan, bundle_folder, refit_cuts
+from models.heads import calibrate
+from models.predict import head_scores
+from models.schedule import Plan, bundle_folder, forecast_rows, refit_cuts
 from tests import small
 from training.fit import bundle_chain, cut_time, fit_uncalibrated, matured_rows, snapshot_of
 
@@ -72,6 +75,27 @@ def test_a_calibration_reads_no_outcome_that_matures_at_the_cut_or_later(
     assert {head.slope for head in last.heads.values()} != {1.0}
     later = dataset.outcomes["matured_at"] >= pd.Timestamp(cut_time(dataset, last.cut))
     assert same(chain(planted(dataset, later), 4)[-1], last, tmp_path)
+
+
+def test_a_calibration_learns_from_each_week_as_the_bundle_in_force_scored_it(bundles: tuple[Bundle, ...]) -> None:
+    dataset, plan, last = small.dataset(), small.plan(), bundles[-1]
+    for event, horizon in last.heads:
+        rows, y, level = matured_rows(dataset, small.base(), event, horizon, cut_time(dataset, last.cut))
+        known = dict(zip(rows, zip(y, level, strict=True), strict=True))
+        seen: list[tuple[float, ...]] = []
+        days = []
+        for bundle, after in pairwise(bundles):
+            block = forecast_rows(dataset, plan, bundle.cut, after.cut)
+            raw = head_scores(bundle, dataset, block, small.base(), horizon)[event].raw
+            for row, linear, trees in zip(block, raw.linear, raw.trees, strict=True):
+                if row in known:
+                    seen.append((linear, trees, *known[row]))
+                    days.append(np.datetime64(row[1], "us"))
+        parts = np.array(seen).T
+        start = replace(last.heads[event, horizon], pool=0.5, slope=1.0)
+        expected = calibrate(start, (parts[0], parts[1]), parts[2], parts[3], np.array(days), last.cut, plan.settings)
+        mine = last.heads[event, horizon]
+        assert (mine.pool, mine.slope) == pytest.approx((expected.pool, expected.slope), abs=1e-9)
 
 
 def test_the_same_planting_is_caught_where_maturity_is_ignored(tmp_path: Path) -> None:
