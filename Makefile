@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test lint format type imports slow bench wheel lock clean
+.PHONY: help setup forecast test real lint format type imports slow bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -60,8 +60,11 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 forecast: setup ## the weekly job on the embedded sample market
 	$(BIN)/capshift weekly --market sample $(ARGS)
 
-test: setup ## fast tests and, where ../shared/data exists, the real-data tests; pass options in ARGS
+test: setup ## fast tests; pass options in ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+real: setup ## tests on the real data in ../shared/data; they skip where there are none
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "real and not slow and not network" $(ARGS)
 
 lint: setup ## style and layout of the code
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """One head: a ridge logit on the design, shrunk trees on top of it, and their calibration.
 
-Log-odds of an event are level + slope * (linear + pool * trees), where level is the climatology's log-odds shared by all
-pairs. All parts are linear in log-odds, so contributions add up.
+Log-odds of an event are level + slope * (linear + pool * trees), where level is the climatology's log-odds shared by
+all pairs. All parts are linear in log-odds, so contributions add up.
 """
 
 from __future__ import annotations

@@ -166,7 +166,11 @@ def _slope(x: FloatArray, y: FloatArray, offset: FloatArray, dates: TimeArray, b
     block = np.unique(dates, return_inverse=True)[1] // block_dates
     scale = float(np.std(x))
     cluster = block.astype(np.float64)
-    fit = fit_ridge_logit((x / scale)[:, None], y, offset, np.ones(len(x)), 0.0, cluster=cluster)
+    try:
+        fit = fit_ridge_logit((x / scale)[:, None], y, offset, np.ones(len(x)), 0.0, cluster=cluster)
+    except DataContractError:
+        # Separable classes have no slope.
+        return missing
     if np.abs(offset + fit.decision_function((x / scale)[:, None])).max() > _SEPARATED:
         return missing
     blocks = int(block.max()) + 1

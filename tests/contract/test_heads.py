@@ -89,7 +89,7 @@ def test_seeds_differ_and_are_averaged(event: Event, horizon: int) -> None:
 def test_the_level_is_left_to_the_climatology(event: Event, horizon: int) -> None:
     head = fitted(event, horizon)
     assert abs(head.linear.intercept) < 1e-6
-    assert (head.pool, head.slope, head.shift) == (0.5, 1.0, 0.0)
+    assert (head.pool, head.slope) == (0.5, 1.0)
 
 
 @every_head
@@ -159,7 +159,7 @@ def test_one_missing_feature_moves_only_rows_that_lack_it(event: Event, horizon:
 def test_calibrated_is_the_shared_level_plus_the_scaled_parts(event: Event, horizon: int) -> None:
     bundle, dataset, rows = last_rows()
     score, head = scored(bundle, dataset, rows, event, horizon), bundle.heads[event, horizon]
-    expected = score.level + head.shift + head.slope * (score.raw.linear + head.pool * score.raw.trees)
+    expected = score.level + head.slope * (score.raw.linear + head.pool * score.raw.trees)
     np.testing.assert_allclose(score.calibrated, expected, atol=1e-12)
     keys = pd.MultiIndex.from_tuples([(*row, horizon) for row in rows])
     for part, column in ((score.base, event), (score.level, f"{event}_shared")):

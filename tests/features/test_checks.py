@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -342,13 +343,18 @@ GOLDEN: dict[str, dict[tuple[str, str, str | None, bool], str]] = {
 }
 
 
+@cache
+def shared(name: str, root: Path) -> pd.DataFrame:
+    return read_folder(load_market(name), root, TODAY).observations
+
+
 @pytest.fixture(scope="module", params=["cn", "us"])
 def real(
     request: pytest.FixtureRequest, real_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[MarketSpec, Store, pd.DataFrame, Appended]:
     market = load_market(request.param)
     store = Store(tmp_path_factory.mktemp("real") / "store.duckdb")
-    rows = read_folder(market, real_data, TODAY).observations
+    rows = shared(request.param, real_data)
     return market, store, rows, ingest(store, market, rows, TODAY).appended
 
 
@@ -389,7 +395,7 @@ def test_the_audit_lists_exactly_what_is_known_to_be_wrong(
 def test_a_planted_error_is_found(real_data: Path, plant: Callable[[pd.DataFrame], pd.Series], expected: str) -> None:
     """Positive control: the same data with one series spoilt."""
     market = load_market("cn")
-    rows = read_folder(market, real_data, TODAY).observations
+    rows = shared("cn", real_data)
     name = {"out_of_range": "csi300.close", "jump": "gov_10y"}[expected]
     spoilt = rows[rows["series"] == name]
     assert check_batch(spoilt, market)[0] == []

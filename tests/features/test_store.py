@@ -468,16 +468,20 @@ def child() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
 def test_a_killed_append_leaves_the_old_state(
     fresh: Callable[[], Store], child: Callable[[Path, int], subprocess.Popen[str]]
 ) -> None:
-    """Killed at random moments of an append of 400,000 rows: all of it or nothing, and the next append works."""
+    """Killed while rows go to the file and at random moments: all of the batch or nothing, and the next one works."""
     store, rows = fresh(), 400_000
     store.append("tiny", batch([("flow", "2014-01-08", "2014-01-08", 1.0)]), utc("2014-01-09"))
-    before, torn = store.observations("tiny"), 0
-    delays = random.Random(5)
-    for _ in range(3):
+    before, small = store.observations("tiny"), store.path.stat().st_size
+    torn = 0
+    for delay in (None, random.Random(5).uniform(0.02, 0.2), random.Random(6).uniform(0.02, 0.2)):
         process = child(store.path, rows)
         assert process.stdout is not None
         assert process.stdout.readline() == "go\n"
-        time.sleep(delays.uniform(0.02, 0.5))
+        if delay is None:
+            while store.path.stat().st_size == small and process.poll() is None:
+                time.sleep(0.001)
+        else:
+            time.sleep(delay)
         process.kill()
         finished = "done" in process.communicate()[0]
         found = len(store.observations("big"))
@@ -487,7 +491,7 @@ def test_a_killed_append_leaves_the_old_state(
         if found:
             break
     assert torn, "no process was killed in mid-append: the batch is too small for this machine"
-    assert store.append("big", batch([("s0", "2030-01-01", "2030-01-01", 1.0)]), utc("2030-01-01")).added == 1
+    assert store.append("big", batch([("s0", "2050-01-01", "2050-01-01", 1.0)]), utc("2050-01-01")).added == 1
 
 
 def test_a_second_process_is_told_that_the_store_is_locked(fresh: Callable[[], Store], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PSEUDO = ("intercept", "calibration", "coherence")
 
 
 def rough(bundle: Bundle) -> Bundle:
-    """Return the bundle with uneven pools, slopes and intercepts, so that no part drops out and coherence has to act."""
+    """Return the bundle with uneven pools, slopes and intercepts: no part drops out and coherence has to act."""
     rng = np.random.default_rng(3)
     level = {"switch": 1.2, "large": -1.2, "crash": 1.2}
     heads = {

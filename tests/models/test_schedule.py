@@ -99,9 +99,10 @@ def test_whatever_decides_the_numbers_is_in_the_hash(change: dict[str, object]) 
     assert small.plan().config_hash == small.plan().config_hash
 
 
-def test_folders_are_named_after_configuration_cut_and_snapshot() -> None:
+def test_folders_are_named_after_configuration_code_cut_and_snapshot() -> None:
     plan: Plan = small.plan()
     root = bundle_root(Path("artifacts"), "sample", plan)
-    assert root == Path("artifacts/bundles/sample") / plan.config_hash
+    assert root == Path("artifacts/bundles/sample") / f"{plan.config_hash}-test"
+    assert bundle_root(Path("artifacts"), "sample", small.plan(code_version="2.0")) != root
     assert bundle_folder(root, small.FIRST, "abc").name == "2009-01-09-abc"
     assert day_text(small.FIRST) == "2009-01-09"

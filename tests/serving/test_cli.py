@@ -70,12 +70,12 @@ class TestLine:
 
     def test_a_second_run_trains_nothing_and_writes_the_same_bytes(self, trained: Path, market: Path, run) -> None:
         forecast = next((trained / "sample" / "forecasts").glob("*.json"))
-        before, models = forecast.read_bytes(), {p: p.stat().st_mtime_ns for p in trained.rglob("model.json")}
+        before, models = forecast.read_bytes(), {p: p.stat().st_mtime_ns for p in trained.rglob("model-*.json")}
         code, out, err = run("weekly", "--market", str(market), "--artifacts", str(trained))
         assert code == 0, err
         assert "0 new observation(s)" in out
         assert forecast.read_bytes() == before
-        assert {p: p.stat().st_mtime_ns for p in trained.rglob("model.json")} == models
+        assert {p: p.stat().st_mtime_ns for p in trained.rglob("model-*.json")} == models
 
     def test_show_prints_the_stored_forecast(self, trained: Path, market: Path, run) -> None:
         code, out, _ = run("show", "--market", str(market), "--artifacts", str(trained), "--json")
