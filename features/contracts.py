@@ -46,20 +46,6 @@ FORECAST_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def to_utc(value: pd.Timestamp) -> np.datetime64:
-    """Return a zone-aware time as UTC ``datetime64[us]``.
-
-    Raises
-    ------
-    ValueError
-        If `value` carries no time zone.
-    """
-    if value.tzinfo is None:
-        raise ValueError(f"`value` must carry a time zone; got {value}")
-    utc: np.datetime64 = value.tz_convert("UTC").tz_localize(None).to_datetime64().astype("datetime64[us]")
-    return utc
-
-
 @dataclass(frozen=True, eq=False)
 class History:
     """Every vintage of one observation stream, ordered by `known_at`, then `period`.
