@@ -21,14 +21,20 @@ TimeArray = npt.NDArray[np.datetime64]
 
 Event = Literal["switch", "large", "crash"]
 Style = Literal["small", "large"]
-Family = Literal["macro", "flows", "rates", "turnover", "crowding", "leverage", "style", "calendar"]
+Family = Literal["scenario", "macro", "flows", "rates", "turnover", "crowding", "leverage", "style", "calendar"]
 
 EVENTS: tuple[Event, ...] = ("switch", "large", "crash")
 HORIZONS: tuple[int, ...] = (1, 4)
-FAMILIES: tuple[Family, ...] = ("macro", "flows", "rates", "turnover", "crowding", "leverage", "style", "calendar")
+FAMILIES: tuple[Family, ...] = (
+    "scenario", "macro", "flows", "rates", "turnover", "crowding", "leverage", "style", "calendar",
+)  # fmt: skip
+"""Families of drivers; `scenario` is what the untilted scenario set implies, all others hold features."""
 STYLE_SMALL = 1
 """Code of "small caps lead"; large caps lead is -1 and no state yet is 0."""
 STYLE_LARGE = -1
+SWITCH_SIGMA = 1.0
+CRASH_SIGMA = 1.25
+"""How far the spread must stand, in sigma times the root of the horizon, for a switch and for a crash."""
 
 Validity = Literal["validated", "stress_supported", "out_of_support", "abstain_stale", "abstain_missing"]
 
@@ -145,9 +151,15 @@ class Dataset:
         Only decision days with a style in force.
     values, known_at : pandas.DataFrame, same index
         The panel: one column per feature, missing where the input does not exist; the time its newest input was known.
+    stale : pandas.DataFrame, same index and columns
+        True where a value is missing only because an input is older than its limit.
     outcomes : pandas.DataFrame, indexed by (pair, decision_date, horizon_weeks)
         `entry_date`, `exit_date`, `matured_at` (UTC), `spread_realised`, `y_switch`, `y_large`, `y_crash`;
         the last four missing until matured.
+    segments : tuple of str
+        Size segments, the largest first.
+    closes : mapping of segment to History
+        Log daily close, every vintage; empty where there is no price yet.
     lines : mapping of pair to History
         x_t = log(small) - log(large) on daily closes, every vintage.
     clock : pandas.DataFrame, indexed by decision_date
@@ -163,7 +175,37 @@ class Dataset:
     rows: pd.DataFrame
     values: pd.DataFrame
     known_at: pd.DataFrame
+    stale: pd.DataFrame
     outcomes: pd.DataFrame
+    segments: tuple[str, ...]
+    closes: Mapping[str, History]
     lines: Mapping[str, History]
     clock: pd.DataFrame
     sessions: TimeArray
+
+
+def read_events(
+    path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Read the three events off paths of the size spread at weekly entry points.
+
+    Parameters
+    ----------
+    path : array, shape (n, horizon)
+        Cumulative small-minus-large log return at the entry points t+1 to t+horizon, 0 at entry.
+    sigma : array, shape (n,)
+        Weekly sigma at the decision.
+    style : array of int, shape (n,)
+        Style in force at the decision: +1 small, -1 large.
+    horizon : int
+        Weeks.
+
+    Returns
+    -------
+    switch, large, crash : arrays of bool, shape (n,)
+        Ties count as not happened.
+    """
+    scale = sigma * np.sqrt(horizon)
+    lowest, highest = path.min(axis=1), path.max(axis=1)
+    adverse = np.where(style == STYLE_SMALL, -lowest, highest)
+    return adverse > SWITCH_SIGMA * scale, path[:, -1] < 0, -lowest > CRASH_SIGMA * scale

@@ -108,16 +108,18 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     observations = observations[observations["known_at"].to_numpy("datetime64[us]") <= now]
     series = histories(observations, market)
     clock["snapshot_id"] = snapshot_ids(observations, clock["decision_at"].to_numpy("datetime64[us]"))
+    segments = tuple(sorted(market.segments, key=lambda name: market.segments[name].rank))
+    closes = {name: _log_close(series.get(market.segments[name].price)) for name in segments}
     states, lines = {}, {}
     for name, pair in market.pairs.items():
-        lines[name] = _line(*(series.get(market.segments[segment].price) for segment in (pair.small, pair.large)))
+        lines[name] = _line(closes[pair.small], closes[pair.large])
         if pair.headline and len(lines[name]) == 0:
             raise DataContractError(
                 f"pair {name}: no prices known at {_day_text(last)} for "
                 f"{market.segments[pair.small].price} or {market.segments[pair.large].price}"
             )
         states[name] = _states(lines[name], clock, entries)
-    values, known_at = build_panel(market, series, states, clock)
+    values, known_at, stale = build_panel(market, series, states, clock)
     rows = pd.concat(states, names=["pair", "decision_date"])
     outcomes = pd.concat(
         {
@@ -134,20 +136,27 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
         rows=rows,
         values=values,
         known_at=known_at,
+        stale=stale,
         outcomes=outcomes,
+        segments=segments,
+        closes=closes,
         lines=lines,
         clock=clock,
         sessions=calendar.sessions,
     )
 
 
-def _line(small: History | None, large: History | None) -> History:
-    """Return log(small) - log(large), every vintage; empty where a segment has no price yet."""
-    if small is None or large is None:
+def _log_close(price: History | None) -> History:
+    if price is None:
         nothing = np.array([], dtype="datetime64[us]")
         return History.of(nothing, nothing, np.array([]))
+    return History(price.period, price.known_at, np.log(price.value))
+
+
+def _line(small: History, large: History) -> History:
+    """Return small minus large, every vintage."""
     joined = align([small, large])
-    return History(joined.period, joined.known_at, np.log(joined.value[:, :1]) - np.log(joined.value[:, 1:]))
+    return History(joined.period, joined.known_at, joined.value[:, :1] - joined.value[:, 1:])
 
 
 def _states(line: History, clock: pd.DataFrame, entries: TimeArray) -> pd.DataFrame:

@@ -33,6 +33,7 @@ def _ordered(frame: pd.DataFrame) -> pd.Series:
         (frame["es_95"] <= frame["var_95"])
         & (frame["var_975"] <= frame["var_95"])
         & (frame["es_95_up"] >= frame["var_95_up"])
+        & (frame["var_95"] <= frame["var_95_up"])
     )
     return fits & tail
 
@@ -64,8 +65,7 @@ def _forecast_schema() -> pa.DataFrameSchema:
             columns[f"p_{event}{suffix}"] = _probability(nullable=True)
         columns[f"y_{event}"] = pa.Column(float, pa.Check.isin([0.0, 1.0]), nullable=True)
     for name in TAIL_COLUMNS:
-        side = pa.Check.gt(0) if name.endswith("_up") else pa.Check.lt(0)
-        columns[name] = pa.Column(float, side, nullable=True)
+        columns[name] = pa.Column(float, nullable=True)
     return pa.DataFrameSchema(
         {name: columns[name] for name in FORECAST_COLUMNS},
         checks=[

@@ -23,8 +23,8 @@ from features.states import STATE_FEATURES
 from features.transforms import parse_formula
 
 __all__ = [
-    "Break", "FeatureSpec", "MarketSpec", "PairSpec", "Rule", "Schedule", "SegmentSpec", "SeriesSpec", "VintageFiles",
-    "builtin_markets", "load_market",
+    "Break", "FeatureSpec", "LeverageSpec", "MarketSpec", "PairSpec", "Rule", "Schedule", "SegmentSpec", "SeriesSpec",
+    "VintageFiles", "builtin_markets", "load_market",
 ]  # fmt: skip
 
 Sign = Literal[-1, 0, 1]
@@ -87,6 +87,23 @@ class Schedule(Frozen):
     scored_until: date | None = None
 
 
+class LeverageSpec(Frozen):
+    """The levered neutral book that the note follows: long one segment, short futures on another.
+
+    `financing` is a rate a year on what is borrowed, a fraction; `discount` names a series with the annualised basis of
+    the futures in percent a year, negative below the index; `maintenance` is the equity over long notional at which the
+    book is called; on a day on which the long leg falls by `limit_down` or more nothing can be sold.
+    """
+
+    long: str
+    hedge: str
+    financing: float = Field(default=0.0, ge=0, lt=1)
+    discount: str | None = None
+    maintenance: float = Field(default=0.12, gt=0, lt=1)
+    limit_down: float | None = Field(default=None, gt=0, lt=1)
+    sessions_a_year: int = Field(default=252, ge=200, le=366)
+
+
 class VintageFiles(Frozen):
     """Files that hold an old vintage of many series: the file's month says when it was current."""
 
@@ -108,6 +125,7 @@ class MarketSpec(Frozen):
     pairs: dict[str, PairSpec]
     series: dict[str, SeriesSpec]
     features: dict[str, FeatureSpec]
+    leverage: LeverageSpec | None = None
     vintage_files: tuple[VintageFiles, ...] = ()
 
     @model_validator(mode="after")
@@ -124,7 +142,15 @@ class MarketSpec(Frozen):
                 problems.append(f"pair {name}: the rank of `large` must be smaller than that of `small`")
         if sum(pair.headline for pair in self.pairs.values()) != 1:
             problems.append("exactly one pair must be the headline")
+        if self.leverage is not None:
+            for leg in (self.leverage.long, self.leverage.hedge):
+                if leg not in self.segments:
+                    problems.append(f"leverage names the unknown segment {leg}")
+            if self.leverage.discount is not None and self.leverage.discount not in self.series:
+                problems.append(f"leverage names the unknown series {self.leverage.discount}")
         for name, feature in self.features.items():
+            if feature.family == "scenario":
+                problems.append(f"feature {name} is of family scenario, which is the scenario set's own")
             problems += [f"feature {name} {problem}" for problem in self._complaints(name, feature)]
         for group in self.vintage_files:
             unknown = sorted(set(group.columns.values()) - set(self.series))

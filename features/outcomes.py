@@ -5,38 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from features.contracts import HORIZONS, STYLE_SMALL, BoolArray, FloatArray, History, IntArray, TimeArray
+from features.contracts import HORIZONS, History, IntArray, TimeArray, read_events
 from features.pointintime import epochs
-
-SWITCH_SIGMA = 1.0
-CRASH_SIGMA = 1.25
-
-
-def events(
-    path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int
-) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Read the three events off paths of the size spread at weekly entry points.
-
-    Parameters
-    ----------
-    path : array, shape (n, horizon)
-        Cumulative small-minus-large log return at the entry points t+1 to t+horizon, 0 at entry.
-    sigma : array, shape (n,)
-        Weekly sigma at the decision.
-    style : array of int, shape (n,)
-        Style in force at the decision: +1 small, -1 large.
-    horizon : int
-        Weeks.
-
-    Returns
-    -------
-    switch, large, crash : arrays of bool, shape (n,)
-        Ties count as not happened.
-    """
-    scale = sigma * np.sqrt(horizon)
-    lowest, highest = path.min(axis=1), path.max(axis=1)
-    adverse = np.where(style == STYLE_SMALL, -lowest, highest)
-    return adverse > SWITCH_SIGMA * scale, path[:, -1] < 0, -lowest > CRASH_SIGMA * scale
 
 
 def outcome_frame(
@@ -85,7 +55,7 @@ def outcome_frame(
             closes = np.where(valid, value[np.minimum(found, len(period) - 1), 0], np.nan)
             path[member] = closes[:, 1:] - closes[:, :1]
         known = np.isfinite(path).all(axis=1)
-        switch, large, crash = events(path, rows["sigma"].to_numpy(), rows["style"].to_numpy(), horizon)
+        switch, large, crash = read_events(path, rows["sigma"].to_numpy(), rows["style"].to_numpy(), horizon)
         frame = pd.DataFrame(
             {
                 "decision_date": rows.index,

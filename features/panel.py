@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from features.contracts import FeatureInfo, FloatArray, History, TimeArray
+from features.contracts import BoolArray, FeatureInfo, FloatArray, History, TimeArray
 from features.errors import DefinitionError
 from features.market import FeatureSpec, MarketSpec, PairSpec
 from features.pointintime import align, evaluate_at, newest_periods
@@ -15,6 +16,25 @@ from features.states import STATE_FEATURES
 from features.transforms import evaluate, parse_formula
 
 _STATE = "state:"
+
+
+class Cells(NamedTuple):
+    """One feature at every decision, each array of shape (m,).
+
+    Parameters
+    ----------
+    value : array of float
+        Missing where an input does not exist yet, is stale, or is dead.
+    known_at : array of datetime64[us]
+        When the newest input became known; NaT where the value is missing.
+    stale : array of bool
+        Whether the value is missing only because an input is older than its limit. A feature of which an input has
+        died is not stale: it is gone.
+    """
+
+    value: FloatArray
+    known_at: TimeArray
+    stale: BoolArray
 
 
 def feature_infos(market: MarketSpec) -> tuple[FeatureInfo, ...]:
@@ -54,7 +74,7 @@ def resolve_inputs(spec: FeatureSpec, pair: PairSpec | None) -> tuple[str, ...]:
 
 def feature_cells(
     spec: FeatureSpec, inputs: tuple[str, ...], series: Mapping[str, History], market: MarketSpec, clock: pd.DataFrame
-) -> tuple[FloatArray, TimeArray]:
+) -> Cells:
     """Evaluate one feature at every decision.
 
     Parameters
@@ -69,17 +89,14 @@ def feature_cells(
 
     Returns
     -------
-    value : array, shape (m,)
-        Missing where an input does not exist yet, is stale, or is dead.
-    known_at : array of datetime64[us], shape (m,)
-        When the newest input became known; NaT where the value is missing.
+    Cells
 
     Information set: rows with known_at <= the decision.
     """
     times = clock["decision_at"].to_numpy("datetime64[us]")
     nothing = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
     if any(source not in series or len(series[source]) == 0 for source in inputs):
-        return np.full(len(times), np.nan), nothing
+        return Cells(np.full(len(times), np.nan), nothing, np.zeros(len(times), dtype=np.bool_))
     stages = parse_formula(spec.formula, len(inputs))
     value, newest, known_at = evaluate_at(
         align([series[source] for source in inputs]), times, lambda rows: evaluate(stages, rows)
@@ -87,13 +104,15 @@ def feature_cells(
     decision = clock.index.to_numpy("datetime64[us]")
     limits = [np.timedelta64(market.series[source].stale_days, "D") for source in inputs]
     # Comparisons with NaT are false: what has no newest period is not fresh.
-    usable = np.isfinite(value) & (decision - newest <= max(limits))
+    alive = np.isfinite(value)
+    fresh = decision - newest <= max(limits)
     for source, limit in zip(inputs, limits, strict=True):
-        usable &= decision - newest_periods(series[source], times) <= limit
+        fresh &= decision - newest_periods(series[source], times) <= limit
         died = market.series[source].died
         if died is not None:
-            usable &= decision <= np.datetime64(died, "us")
-    return np.where(usable, value, np.nan), np.where(usable, known_at, nothing)
+            alive &= decision <= np.datetime64(died, "us")
+    usable = alive & fresh
+    return Cells(np.where(usable, value, np.nan), np.where(usable, known_at, nothing), alive & ~fresh)
 
 
 def build_panel(
@@ -101,7 +120,7 @@ def build_panel(
     series: Mapping[str, History],
     states: Mapping[str, pd.DataFrame],
     clock: pd.DataFrame,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Build the panel of every pair.
 
     Parameters
@@ -114,12 +133,13 @@ def build_panel(
 
     Returns
     -------
-    values, known_at : pandas.DataFrame, indexed by (pair, decision_date)
-        One column per feature of the catalogue; rows are those of `states`.
+    values, known_at, stale : pandas.DataFrame, indexed by (pair, decision_date)
+        The parts of `Cells`, one column per feature of the catalogue; rows are those of `states`. A state is never
+        stale: where the day's close is not known there is no row.
 
     Information set: each cell uses rows with known_at <= its decision.
     """
-    columns: dict[str, dict[str, tuple[FloatArray, TimeArray]]] = {pair: {} for pair in market.pairs}
+    columns: dict[str, dict[str, Cells]] = {pair: {} for pair in market.pairs}
     for name, spec in market.features.items():
         state = state_name(spec)
         shared = feature_cells(spec, spec.inputs, series, market, clock) if spec.scope == "market" else None
@@ -130,17 +150,18 @@ def build_panel(
                 known = np.where(
                     np.isfinite(value), frame["price_known_at"].to_numpy("datetime64[us]"), np.datetime64("NaT")
                 )
+                columns[pair][name] = Cells(value, known, np.zeros(len(frame), dtype=np.bool_))
             else:
                 cells = shared or feature_cells(spec, resolve_inputs(spec, pair_spec), series, market, clock)
                 position = clock.index.get_indexer(frame.index)
-                value, known = cells[0][position], cells[1][position]
-            columns[pair][name] = value, known
+                value, known, stale = cells
+                columns[pair][name] = Cells(value[position], known[position], stale[position])
     names = list(market.features)
     frames = []
-    for part in (0, 1):
+    for part in range(len(Cells._fields)):
         pieces = {
             pair: pd.DataFrame({name: cells[name][part] for name in names}, index=states[pair].index)
             for pair, cells in columns.items()
         }
         frames.append(pd.concat(pieces, names=["pair", "decision_date"]))
-    return frames[0], frames[1]
+    return frames[0], frames[1], frames[2]

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from features.calendar import TradingCalendar
-from features.contracts import EVENTS, HORIZONS, FloatArray, IntArray
+from features.contracts import EVENTS, HORIZONS, FloatArray, IntArray, read_events
 from features.market import MarketSpec
-from features.outcomes import events
 from features.simulation import (
     DRIVERS,
     LOADINGS,
@@ -80,7 +79,7 @@ def true_probabilities(path: Path, market: MarketSpec, calendar: TradingCalendar
             sigma, style = np.repeat(states[name][0][block], _PATHS), np.repeat(states[name][1][block], _PATHS)
             for column, horizon in enumerate(HORIZONS):
                 walked = (line[1 : horizon + 1] - line[0]).reshape(horizon, -1).T
-                for event, happened in enumerate(events(walked, sigma, style, horizon)):
+                for event, happened in enumerate(read_events(walked, sigma, style, horizon)):
                     chance[row, block, column, event] = happened.reshape(-1, _PATHS).mean(axis=1)
     index = pd.MultiIndex.from_product(
         [market.pairs, pd.DatetimeIndex(decisions), HORIZONS], names=["pair", "decision_date", "horizon_weeks"]

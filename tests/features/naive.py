@@ -34,9 +34,9 @@ def as_of(vintages: pd.DataFrame, market: MarketSpec, series: str, time: pd.Time
 
 def cell(
     vintages: Mapping[str, pd.DataFrame], market: MarketSpec, spec: FeatureSpec, inputs: Sequence[str],
-    decision: pd.Timestamp, time: pd.Timestamp,
+    decision: pd.Timestamp, time: pd.Timestamp, *, limits: bool = True,
 ) -> float:  # fmt: skip
-    """Return one cell of the panel."""
+    """Return one cell of the panel; without `limits` no number is too old."""
     parts = []
     for source in inputs:
         if source not in market.series or source not in vintages:
@@ -45,13 +45,13 @@ def cell(
         if declared.died is not None and decision > pd.Timestamp(declared.died):
             return np.nan
         part = as_of(vintages[source], market, source, time)
-        if part.empty or (decision - part.index[-1]).days > declared.stale_days:
+        if part.empty or (limits and (decision - part.index[-1]).days > declared.stale_days):
             return np.nan
         parts.append(part)
     joined = pd.concat(parts, axis=1, join="inner").sort_index()
     if joined.empty:
         return np.nan
-    if (decision - joined.index[-1]).days > max(market.series[source].stale_days for source in inputs):
+    if limits and (decision - joined.index[-1]).days > max(market.series[source].stale_days for source in inputs):
         return np.nan
     value = evaluate(parse_formula(spec.formula, len(inputs)), joined.to_numpy(np.float64))[-1]
     return float(value) if np.isfinite(value) else np.nan

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from features.contracts import HORIZONS, BoolArray, FloatArray, History, IntArray, TimeArray
-from features.outcomes import events, outcome_frame
+from features.contracts import HORIZONS, BoolArray, FloatArray, History, IntArray, TimeArray, read_events
+from features.outcomes import outcome_frame
 from tests.features.naive import history_as_of
 
 DAY = np.timedelta64(1, "D")
@@ -82,15 +82,15 @@ def test_ties_have_not_happened(horizon: int) -> None:
     for style, side in ((1, -1.0), (-1, 1.0)):
         path = np.zeros((1, horizon))
         path[0, 0] = side * bar
-        assert not events(path, sigma, np.array([style]), horizon)[0][0]
+        assert not read_events(path, sigma, np.array([style]), horizon)[0][0]
         path[0, 0] = np.nextafter(side * bar, side * np.inf)
-        assert events(path, sigma, np.array([style]), horizon)[0][0]
+        assert read_events(path, sigma, np.array([style]), horizon)[0][0]
     flat = np.zeros((1, horizon))
-    assert not events(flat, sigma, np.array([1]), horizon)[1][0]
+    assert not read_events(flat, sigma, np.array([1]), horizon)[1][0]
     flat[0, 0] = -1.25 * bar
-    assert not events(flat, sigma, np.array([1]), horizon)[2][0]
+    assert not read_events(flat, sigma, np.array([1]), horizon)[2][0]
     flat[0, 0] = np.nextafter(-1.25 * bar, -np.inf)
-    assert events(flat, sigma, np.array([1]), horizon)[2][0]
+    assert read_events(flat, sigma, np.array([1]), horizon)[2][0]
 
 
 PATHS = arrays(np.float64, (20, 4), elements=st.floats(-0.3, 0.3))
@@ -100,7 +100,7 @@ STYLES = arrays(np.int64, 20, elements=st.sampled_from([-1, 1]))
 
 @given(PATHS, SIGMAS, STYLES, st.sampled_from(HORIZONS))
 def test_events_are_nested(path: FloatArray, sigma: FloatArray, style: IntArray, horizon: int) -> None:
-    switch, large, crash = events(path[:, :horizon], sigma, style, horizon)
+    switch, large, crash = read_events(path[:, :horizon], sigma, style, horizon)
     small = style == 1
 
     def implies(one: BoolArray, other: BoolArray, where: BoolArray) -> bool:

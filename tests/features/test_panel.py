@@ -42,15 +42,18 @@ def compare_with_rebuild(market: MarketSpec, observations: pd.DataFrame, dataset
     for name, spec in market.features.items():
         if state_name(spec) is not None:
             continue
-        rebuilt: dict[object, float] = {}
+        rebuilt: dict[object, tuple[float, bool]] = {}
         for pair, date in keys:
             inputs = resolve_inputs(spec, market.pairs[pair])
             if (inputs, date) not in rebuilt:
                 at = dataset.rows.loc[(pair, date), "decision_at"]
-                rebuilt[inputs, date] = naive.cell(by_series, market, spec, inputs, date, at)
-            expected = rebuilt[inputs, date]
+                value = naive.cell(by_series, market, spec, inputs, date, at)
+                without = naive.cell(by_series, market, spec, inputs, date, at, limits=False)
+                rebuilt[inputs, date] = value, bool(np.isnan(value) and np.isfinite(without))
+            expected, stale = rebuilt[inputs, date]
             got = dataset.values.loc[(pair, date), name]
             assert got == pytest.approx(expected, rel=1e-12, abs=1e-14, nan_ok=True), (name, pair, date)
+            assert dataset.stale.loc[(pair, date), name] == stale, (name, pair, date)
             live += np.isfinite(expected)
     return live
 
@@ -96,6 +99,20 @@ def test_nothing_of_a_series_after_its_death(dataset: Dataset) -> None:
     assert not flow[dates > DIED].any()
 
 
+def test_a_dead_series_is_missing_and_not_stale(
+    market: MarketSpec, observations: pd.DataFrame, dataset: Dataset
+) -> None:
+    """The same silence without a declared death is staleness, from the limit on."""
+    dates = dataset.values.index.get_level_values("decision_date").to_numpy("datetime64[us]")
+    assert not dataset.stale["flow_level"].any()
+    endless = market.series["flow"].model_copy(update={"died": None})
+    silent = market.model_copy(update={"series": {**market.series, "flow": endless}})
+    ended = observations[(observations["series"] != "flow") | (observations["period"] <= pd.Timestamp(DIED))]
+    stale = build_dataset(ended, silent, last_decision()).stale["flow_level"].to_numpy()
+    assert np.array_equal(stale, dates - DIED > endless.stale_days * DAY)
+    assert stale.any()
+
+
 def test_an_outage_empties_the_cells_when_the_limit_has_passed(dataset: Dataset) -> None:
     dates = dataset.values.index.get_level_values("decision_date").to_numpy("datetime64[us]")
     rate = dataset.values["rate_level"].notna().to_numpy()
@@ -104,6 +121,8 @@ def test_an_outage_empties_the_cells_when_the_limit_has_passed(dataset: Dataset)
     assert np.array_equal(rate[out], (dates[out] - last) <= 10 * DAY)
     assert rate[out].any()
     assert not rate[out].all()
+    # Before its first value the feature does not exist; afterwards it is live or stale.
+    assert np.array_equal(dataset.stale["rate_level"].to_numpy(), ~rate & (dates > dates[rate].min()))
 
 
 def test_a_break_leaves_no_step(dataset: Dataset) -> None:
@@ -113,6 +132,13 @@ def test_a_break_leaves_no_step(dataset: Dataset) -> None:
 def test_an_input_that_does_not_exist_leaves_the_cell_missing(dataset: Dataset) -> None:
     assert dataset.values["unheard_level"].isna().all()
     assert dataset.known_at["unheard_level"].isna().all()
+    assert not dataset.stale["unheard_level"].any()
+
+
+def test_states_are_never_stale(market: MarketSpec, dataset: Dataset) -> None:
+    states = [name for name, spec in market.features.items() if state_name(spec) is not None]
+    assert states
+    assert not dataset.stale[states].any(axis=None)
 
 
 def test_each_input_must_be_fresh_by_its_own_limit(market: MarketSpec, observations: pd.DataFrame) -> None:
@@ -123,6 +149,9 @@ def test_each_input_must_be_fresh_by_its_own_limit(market: MarketSpec, observati
     fresh = values.index <= pd.Timestamp("2016-05-31") + pd.Timedelta(days=50)
     assert np.array_equal(values["pmi_trend"].notna(), fresh)
     assert np.array_equal(values["surprise"].notna(), fresh)
+    stale = dataset.stale.xs("large-small", level="pair").loc["2016-06-03":]
+    assert np.array_equal(stale["pmi_trend"], ~fresh)
+    assert np.array_equal(stale["surprise"], ~fresh)
 
 
 def test_inputs_are_those_of_the_pair() -> None:
@@ -140,8 +169,9 @@ def test_an_unknown_state_is_refused() -> None:
 
 def test_the_catalogue_travels_with_the_panel(market: MarketSpec, dataset: Dataset) -> None:
     infos = feature_infos(market)
-    assert [info.name for info in infos] == list(dataset.values.columns) == list(dataset.known_at.columns)
+    for frame in (dataset.values, dataset.known_at, dataset.stale):
+        assert list(frame.columns) == [info.name for info in infos]
+        assert frame.index.equals(dataset.rows.index)
+    assert (dataset.stale.dtypes == np.bool_).all()
     assert {info.name: info.scope for info in infos}["momentum"] == "pair"
     assert {info.name: info.scope for info in infos}["pmi_trend"] == "market"
-    assert dataset.values.index.equals(dataset.rows.index)
-    assert dataset.known_at.index.equals(dataset.rows.index)

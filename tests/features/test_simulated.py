@@ -13,12 +13,11 @@ import pytest
 
 from features.calendar import TradingCalendar, local_to_utc
 from features.checks import check_batch, check_stored, in_current_unit
-from features.contracts import EVENTS, FAMILIES, HORIZONS, STYLE_SMALL, FloatArray
+from features.contracts import EVENTS, FAMILIES, HORIZONS, STYLE_SMALL, FloatArray, read_events
 from features.dataset import build_dataset
 from features.errors import DefinitionError
 from features.frames import OBSERVATION_COLUMNS, check_observations
 from features.market import MarketSpec, load_market
-from features.outcomes import events
 from features.simulation import REGIMES, SIMULATED, TRUE_FEATURES, generate, spans
 from features.sources.simulated import HISTORY_END, SimulatedMarket, simulate
 from features.states import style_in_force, weekly_sigma
@@ -68,7 +67,7 @@ def judged(market: MarketSpec, sample: SimulatedMarket) -> pd.DataFrame:
         for horizon in HORIZONS:
             weeks = np.arange(count - horizon)
             path = line[entry[weeks[:, None] + np.arange(horizon + 1)]]
-            outcomes = events(path[:, 1:] - path[:, :1], sigma[weeks], style[weeks], horizon)
+            outcomes = read_events(path[:, 1:] - path[:, :1], sigma[weeks], style[weeks], horizon)
             frame = pd.DataFrame({"style": style[weeks]}, index=pd.DatetimeIndex(decisions[weeks]))
             for event, outcome in zip(EVENTS, outcomes, strict=True):
                 frame[f"y_{event}"] = outcome.astype(float)
@@ -212,7 +211,8 @@ def test_noise_outnumbers_what_is_true_in_living_families(market: MarketSpec) ->
     assert set(TRUE_FEATURES) < set(market.features)
     assert len(market.features) > 2 * len(TRUE_FEATURES)
     dead = {name for name, spec in market.series.items() if spec.died is not None or spec.optional}
-    for family in set(FAMILIES) - {"calendar"}:
+    assert not [name for name, spec in market.features.items() if spec.family == "scenario"]
+    for family in set(FAMILIES) - {"calendar", "scenario"}:
         members = {name: spec for name, spec in market.features.items() if spec.family == family}
         alive = [name for name, spec in members.items() if not dead & set(spec.inputs)]
         assert len(alive) >= 5, family
