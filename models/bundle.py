@@ -18,9 +18,10 @@ from models.bundle_files import read_files, write_files
 from models.design import Scaler, build_layout, live_features
 from models.heads import Head
 from models.linear import RidgeLogit
+from models.memory import Memory
 from models.schedule import day_text
 from models.settings import HeadSettings, TreeSettings
-from models.tail import TailParams, TailSettings
+from models.volatility import ScenarioSettings, VolatilityParams
 
 _MODEL = "model.json"
 _SPLIT = "\n=== next seed ===\n"
@@ -61,7 +62,10 @@ class Bundle:
     scaler : Scaler
     support : Support
     heads : mapping of (event, horizon) to Head
-    tails : mapping of pair to TailParams or None
+    volatility : mapping of segment to VolatilityParams or None
+        None while the segment's history is too short.
+    memory : Memory
+        What the level correction remembers of earlier bundles' forecasts.
     """
 
     market: str
@@ -76,7 +80,8 @@ class Bundle:
     scaler: Scaler
     support: Support
     heads: Mapping[tuple[Event, int], Head]
-    tails: Mapping[str, TailParams | None]
+    volatility: Mapping[str, VolatilityParams | None]
+    memory: Memory
 
     def save(self, folder: Path) -> Path:
         """Write the bundle atomically; what the folder held before is replaced.
@@ -109,15 +114,18 @@ class Bundle:
                 {
                     "event": event,
                     "horizon": horizon,
-                    "coef": head.linear.coef.tolist(),
-                    "intercept": head.linear.intercept,
-                    "covariance": head.linear.covariance.tolist(),
+                    "scenario": _linear_document(head.scenario),
+                    "prior": head.prior,
+                    "linear": _linear_document(head.linear),
                     "pool": head.pool,
                     "slope": head.slope,
                 }
                 for (event, horizon), head in self.heads.items()
             ],
-            "tails": {pair: None if tail is None else tail.to_json() for pair, tail in self.tails.items()},
+            "volatility": {
+                segment: None if params is None else asdict(params) for segment, params in self.volatility.items()
+            },
+            "memory": self.memory.to_json(),
         }
 
     @staticmethod
@@ -141,6 +149,15 @@ class Bundle:
         return bundle
 
 
+def _linear_document(fit: RidgeLogit) -> dict[str, Any]:
+    return {"coef": fit.coef.tolist(), "intercept": fit.intercept, "covariance": fit.covariance.tolist()}
+
+
+def _linear(data: Mapping[str, Any]) -> RidgeLogit:
+    coef, covariance = (np.array(data[name], dtype=np.float64) for name in ("coef", "covariance"))
+    return RidgeLogit(coef, float(data["intercept"]), covariance)
+
+
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
 
@@ -156,6 +173,8 @@ def _problems(bundle: Bundle) -> list[str]:
                 problems.append(f"no head for {event} at {horizon} week(s)")
             elif head.linear.coef.shape != (layout.signed,) or head.linear.covariance.shape != (layout.signed + 1,) * 2:
                 problems.append(f"coefficients of {event} at {horizon} week(s) do not fit the features")
+            elif head.scenario.coef.shape != (1,) or head.scenario.covariance.shape != (2, 2):
+                problems.append(f"the scenario part of {event} at {horizon} week(s) is damaged")
             elif any(booster.num_feature() != len(layout.columns) for booster in head.boosters):
                 problems.append(f"trees of {event} at {horizon} week(s) do not fit the features")
     return problems
@@ -165,12 +184,13 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
     settings = dict(document["settings"])
     heads = {}
     for row in document["heads"]:
-        coef, covariance = (np.array(row[name], dtype=np.float64) for name in ("coef", "covariance"))
-        linear = RidgeLogit(coef, float(row["intercept"]), covariance)
         text = texts[f"{row['event']}-{row['horizon']}w.txt"]
         boosters = tuple(lgb.Booster(model_str=part) for part in text.split(_SPLIT))
         key = (cast(Event, row["event"]), int(row["horizon"]))
-        heads[key] = Head(*key, linear, boosters, float(row["pool"]), float(row["slope"]))
+        scenario, linear = (_linear(row[name]) for name in ("scenario", "linear"))
+        heads[key] = Head(
+            *key, scenario, float(row["prior"]), linear, boosters, float(row["pool"]), float(row["slope"])
+        )
     return Bundle(
         market=document["market"],
         simulated=document["simulated"],
@@ -181,10 +201,18 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
         features=tuple(FeatureInfo(**info) for info in document["features"]),
         families=tuple(document["families"]),
         settings=HeadSettings(
-            **{**settings, "trees": TreeSettings(**settings["trees"]), "tail": TailSettings(**settings["tail"])}
+            **{
+                **settings,
+                "trees": TreeSettings(**settings["trees"]),
+                "scenarios": ScenarioSettings(**settings["scenarios"]),
+            }
         ),
         scaler=Scaler(**document["scaler"]),
         support=Support(**document["support"]),
         heads=heads,
-        tails={pair: None if tail is None else TailParams.from_json(tail) for pair, tail in document["tails"].items()},
+        volatility={
+            segment: None if params is None else VolatilityParams.from_json(params)
+            for segment, params in document["volatility"].items()
+        },
+        memory=Memory.from_json(document["memory"]),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from features.errors import BundleError, DataContractError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 MAX_BYTES = 64 * 1024 * 1024
 

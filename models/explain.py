@@ -17,6 +17,9 @@ from models.bundle import Bundle
 from models.design import STYLE_FEATURE
 from models.predict import HeadScores, head_scores
 
+SCENARIO_FEATURE = "scenario_implied"
+"""Name under which the drivers show what the untilted scenario set implies."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -27,7 +30,8 @@ class Explanation:
     base, published : array, shape (n,)
         Log-odds of the climatology and of the published probability.
     names, families : tuple of str, length m
-        Features and their families; then the pseudo features ``intercept``, ``calibration`` and ``coherence``.
+        Features and their families; ``scenario_implied`` of family scenario; then the pseudo features ``intercept``,
+        ``calibration`` and ``coherence``.
     contributions : array, shape (n, m)
         Log-odds; base + sum over m = published.
     """
@@ -82,12 +86,14 @@ def _explain(bundle: Bundle, score: HeadScores, event: Event, horizon: int) -> E
     for place, member in enumerate(layout.members):
         summed[:, names.index(member.feature)] += part[:, place]
     intercept = head.slope * head.linear.intercept + trees[:, -1]
-    pseudo = np.column_stack([intercept, score.level - score.base, score.published - score.calibrated])
+    pseudo = np.column_stack(
+        [score.start - score.level, intercept, score.level - score.base, score.published - score.calibrated]
+    )
     families = [family_of.get(name, "style" if name == STYLE_FEATURE else "") for name in names]
     return Explanation(
         base=score.base,
         published=score.published,
-        names=(*names, "intercept", "calibration", "coherence"),
-        families=(*families, "intercept", "calibration", "coherence"),
+        names=(*names, SCENARIO_FEATURE, "intercept", "calibration", "coherence"),
+        families=(*families, "scenario", "intercept", "calibration", "coherence"),
         contributions=np.column_stack([summed, pseudo]),
     )

@@ -1,7 +1,8 @@
-"""One head: a ridge logit on the design, shrunk trees on top of it, and their calibration.
+"""One head: the scenario-implied log-odds, a ridge logit on the design, shrunk trees on top, and their calibration.
 
-Log-odds of an event are level + slope * (linear + pool * trees), where level is the climatology's log-odds shared by
-all pairs. All parts are linear in log-odds, so contributions add up.
+Log-odds of an event are start + slope * (linear + pool * trees). The start is level + a + b (implied - level), where
+level is the climatology's log-odds shared by all pairs and implied what the untilted scenario set says; without a
+scenario set it is the level. All parts are linear in log-odds, so contributions add up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 import lightgbm as lgb
 import numpy as np
 
-from features.contracts import Event, FloatArray, TimeArray
+from features.contracts import HORIZONS, Event, FloatArray, TimeArray
 from models.design import DRIVERS, Design, training_weights
 from models.linear import RidgeLogit, fit_ridge_logit
 from models.settings import HeadSettings, TreeSettings
@@ -23,6 +24,26 @@ _UNIT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """What a head learns from, beside its design; every array has shape (n,).
+
+    Parameters
+    ----------
+    y : array
+        Outcomes.
+    level, implied : array
+        Log-odds of the climatology and of the scenario set; the latter missing where there is no set.
+    dates : array of datetime64[us]
+        Decision dates; also the clusters.
+    """
+
+    y: FloatArray
+    level: FloatArray
+    implied: FloatArray
+    dates: TimeArray
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """A fitted head.
 
@@ -31,6 +52,10 @@ class Head:
     event : Event
     horizon : int
         Weeks.
+    scenario : RidgeLogit
+        One-variable Platt of implied - level; its coefficient is the difference to `prior`.
+    prior : float
+        Slope towards which the Platt is shrunk.
     linear : RidgeLogit
     boosters : tuple of lightgbm.Booster
         One per seed; their raw scores are averaged.
@@ -40,13 +65,29 @@ class Head:
 
     event: Event
     horizon: int
+    scenario: RidgeLogit
+    prior: float
     linear: RidgeLogit
     boosters: tuple[lgb.Booster, ...]
     pool: float = 0.5
     slope: float = 1.0
 
+    def start(self, level: FloatArray, implied: FloatArray) -> FloatArray:
+        """Return the log-odds from which linear part and trees depart."""
+        gap = implied - level
+        known = np.isfinite(gap)
+        moved = np.where(known, gap, 0.0)
+        shift = self.prior * moved + self.scenario.decision_function(moved[:, None])
+        return level + np.where(known, shift, 0.0)
+
+    def start_error(self, level: FloatArray, implied: FloatArray) -> FloatArray:
+        """Return the standard error of the start beside that of the level."""
+        gap = implied - level
+        error = self.scenario.standard_error(np.nan_to_num(gap)[:, None])
+        return np.where(np.isfinite(gap), error, 0.0)
+
     def deviation(self, linear: FloatArray, trees: FloatArray) -> FloatArray:
-        """Return the calibrated deviation from the base's log-odds."""
+        """Return the calibrated deviation from the start."""
         return self.slope * (linear + self.pool * trees)
 
 
@@ -65,39 +106,48 @@ def linear_columns(design: Design) -> FloatArray:
     return np.nan_to_num(design.columns[:, : design.layout.signed], nan=0.0)
 
 
-def fit_head(
-    design: Design,
-    y: FloatArray,
-    base: FloatArray,
-    dates: TimeArray,
-    horizon: int,
-    cut: np.datetime64,
-    settings: HeadSettings,
-) -> Head:
-    """Fit linear part and trees on matured rows; calibration is left at its start.
+def fit_head(design: Design, labels: Labels, horizon: int, cut: np.datetime64, settings: HeadSettings) -> Head:
+    """Fit the start, the linear part and the trees on matured rows; calibration is left at its start.
 
     Parameters
     ----------
     design : Design
         Rows whose outcome matured before the cut.
-    y, base : array, shape (n,)
-        Outcome and the climatology's log-odds.
-    dates : array of datetime64[us], shape (n,)
-        Decision dates; also the clusters.
+    labels : Labels
+        Of the same rows.
     horizon : int
     cut : datetime64[us]
     settings : HeadSettings
     """
-    weight = training_weights(dates, horizon, cut, settings.halflife_years)
+    weight = training_weights(labels.dates, horizon, cut, settings.halflife_years)
+    cluster = labels.dates.astype(np.float64)
+    prior = settings.prior(design.layout.event)
+    scenario = _fit_scenario(labels, prior, weight, settings.scenario_penalty)
+    head = Head(design.layout.event, horizon, scenario, prior, scenario, ())
+    start = head.start(labels.level, labels.implied)
     columns = linear_columns(design)
     together = np.array([name.startswith(DRIVERS) for name in design.layout.columns[: design.layout.signed]])
-    penalty = np.where(together, settings.drivers_penalty, settings.ridge_penalty)
+    stiffer = max(HORIZONS) / horizon
+    penalty = stiffer * np.where(together, settings.drivers_penalty, settings.ridge_penalty)
     linear = fit_ridge_logit(
-        columns, y, base, weight, penalty,
-        intercept_penalty=_HELD, cluster=dates.astype(np.float64),
+        columns, labels.y, start, weight, penalty, intercept_penalty=_HELD, cluster=cluster,
     )  # fmt: skip
-    offset = base + linear.decision_function(columns)
-    return Head(design.layout.event, horizon, linear, _fit_trees(design, y, offset, weight, settings.trees))
+    offset = start + linear.decision_function(columns)
+    trees = replace(settings.trees, lambda_l2=stiffer * settings.trees.lambda_l2)
+    return replace(head, linear=linear, boosters=_fit_trees(design, labels.y, offset, weight, trees))
+
+
+def _fit_scenario(labels: Labels, prior: float, weight: FloatArray, penalty: float) -> RidgeLogit:
+    """Fit the one-variable Platt of the implied log-odds; with no scenario set it stays at its prior."""
+    gap = labels.implied - labels.level
+    known = np.isfinite(gap)
+    if not known.any():
+        return RidgeLogit(np.zeros(1), 0.0, np.zeros((2, 2)))
+    return fit_ridge_logit(
+        gap[known][:, None], labels.y[known], (labels.level + prior * gap)[known], weight[known],
+        penalty, intercept_penalty=penalty,
+        cluster=labels.dates[known].astype(np.float64),
+    )  # fmt: skip
 
 
 def _fit_trees(
@@ -140,13 +190,7 @@ def raw_scores(head: Head, design: Design) -> RawScores:
 
 
 def calibrate(
-    head: Head,
-    scores: tuple[FloatArray, FloatArray],
-    y: FloatArray,
-    base: FloatArray,
-    dates: TimeArray,
-    cut: np.datetime64,
-    settings: HeadSettings,
+    head: Head, scores: tuple[FloatArray, FloatArray], past: Labels, cut: np.datetime64, settings: HeadSettings
 ) -> Head:
     """Learn pool weight and ridge-Platt from matured out-of-sample scores of earlier bundles.
 
@@ -155,9 +199,8 @@ def calibrate(
     head : Head
     scores : pair of arrays, shape (n,)
         Linear and tree parts as earlier bundles predicted them out of sample.
-    y, base : array, shape (n,)
-        Outcomes matured before the cut and base log-odds.
-    dates : array of datetime64[us], shape (n,)
+    past : Labels
+        Outcomes matured before the cut; `level` is the start that those bundles had.
     cut : datetime64[us]
     settings : HeadSettings
 
@@ -166,6 +209,7 @@ def calibrate(
     Head
         Unchanged while there are fewer than `settings.calibration_dates` dates.
     """
+    y, base, dates = past.y, past.level, past.dates
     if len(np.unique(dates)) < settings.calibration_dates:
         return head
     linear, trees = scores

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import (
     EVENTS,
@@ -19,30 +19,35 @@ from features.contracts import (
     Dataset,
     Event,
     FloatArray,
-    Validity,
 )
 from features.errors import BundleError, LookAheadError
 from models.bundle import Bundle
 from models.coherence import probabilities, project
 from models.design import Design, build_design, build_layout
 from models.heads import RawScores, raw_scores
+from models.memory import Key, Memory
+from models.scenarios import ScenarioSet
 from models.schedule import day_text
-from models.tail import tail_forecast
+from models.tails import RowTail, Targets, tail_frame, tilted
+from models.validity import Judgement, judge, with_tail
 
-_STRESS_SHARE = 0.15
-"""Share of live features outside the training quantiles from which a forecast is called a stress forecast."""
-_OUTSIDE_SHARE = 0.05
-"""Share of live features outside everything seen in training from which a forecast is out of support."""
+_KEY = ("pair", "decision_date", "horizon_weeks")
 
 
 @dataclass(frozen=True, eq=False)
 class HeadScores:
-    """One head at some rows: its design, raw parts, and the log-odds of base, start, calibrated and published."""
+    """One head at some rows: its design, raw parts, and log-odds from the base rate to the published number.
+
+    In order: `base`, the shared `level`, `start` (with the scenario set), `calibrated`, `published`; `start_error` is
+    the standard error that the scenario set's calibration adds.
+    """
 
     design: Design
     raw: RawScores
     base: FloatArray
     level: FloatArray
+    start: FloatArray
+    start_error: FloatArray
     calibrated: FloatArray
     published: FloatArray
 
@@ -82,7 +87,7 @@ def head_scores(
     dataset : Dataset
     rows : pandas.MultiIndex of (pair, decision_date)
     base : pandas.DataFrame
-        Climatology, as `models.climatology.climatology` returns it.
+        As `models.base.base_frame` returns it.
     horizon : int
 
     Raises
@@ -101,19 +106,78 @@ def head_scores(
         raw = raw_scores(head, design)
         rate = logit(base[event].reindex(keyed).to_numpy(np.float64))
         level = logit(base[f"{event}_shared"].reindex(keyed).to_numpy(np.float64))
-        parts[event] = (design, raw, rate, level, level + head.deviation(raw.linear, raw.trees))
-    published = project({event: part[4] for event, part in parts.items()}, style, horizon)
+        implied = logit(base[f"{event}_implied"].reindex(keyed).to_numpy(np.float64))
+        start = head.start(level, implied)
+        error = head.start_error(level, implied)
+        parts[event] = (design, raw, rate, level, start, error, start + head.deviation(raw.linear, raw.trees))
+    published = project({event: part[6] for event, part in parts.items()}, style, horizon)
     return {event: HeadScores(*part, published[event]) for event, part in parts.items()}
 
 
-def predict(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame) -> pd.DataFrame:
-    """Forecast rows with one bundle.
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Forecasts of some rows before the level correction.
 
-    Returns
-    -------
-    pandas.DataFrame
+    Parameters
+    ----------
+    forecasts : pandas.DataFrame
+        Columns `FORECAST_COLUMNS` but the tails.
+    held : mapping of key to RowTail
+        Tail curves of the rows that have a scenario set.
+    judgements : mapping of key to Judgement
+        Validity of every row and its reasons.
+    scenarios : ScenarioSet, optional
+        Tilted set of the last decision of the rows.
+    """
+
+    forecasts: pd.DataFrame
+    held: Mapping[Key, RowTail]
+    judgements: Mapping[Key, Judgement]
+    scenarios: ScenarioSet | None
+
+    @property
+    def quantiles(self) -> dict[Key, FloatArray]:
+        """Both sides' quantiles of every row, for the memory of the next bundle."""
+        return {key: row.curves[:, 0] for key, row in self.held.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Forecasts of some rows.
+
+    Parameters
+    ----------
+    forecasts : pandas.DataFrame
         Columns `FORECAST_COLUMNS`, one row per (pair, decision_date) and horizon. A row that abstains has null
         probabilities; outcomes are null until matured.
+    tails : pandas.DataFrame
+        As `models.tails.tail_frame`: what the tails were before tilt and level correction.
+    """
+
+    forecasts: pd.DataFrame
+    tails: pd.DataFrame
+
+
+def predict(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame) -> Prediction:
+    """Forecast rows with one bundle: `draft`, then `finish` with the bundle's own memory."""
+    return finish(draft(bundle, dataset, rows, base), dataset, bundle.memory)
+
+
+def draft(
+    bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame, *, keep_scenarios: bool = False
+) -> Draft:
+    """Forecast rows with one bundle, up to the level correction.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    dataset : Dataset
+    rows : pandas.MultiIndex of (pair, decision_date)
+        Every row since the bundle's cut: the level correction counts their matured errors.
+    base : pandas.DataFrame
+        As `models.base.base_frame`.
+    keep_scenarios : bool
+        Whether to keep the last day's set; it is large.
 
     Raises
     ------
@@ -123,56 +187,100 @@ def predict(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.Data
     Information set: of each row, what was known at its decision; of the bundle, what matured before its cut.
     """
     check_contract(bundle, dataset, rows)
-    tails = _tails(bundle, dataset, rows)
-    validity, reasons = _validity(bundle, dataset.values.loc[rows])
-    abstains = np.array([name.startswith("abstain") for name in validity])
+    judged = judge(bundle, dataset, rows)
+    abstains = np.array([row.validity.startswith("abstain") for row in judged], dtype=np.bool_)
+    frames, targets = [], {}
+    for horizon in HORIZONS:
+        frame, errors = _probabilities(bundle, dataset, rows, base, horizon)
+        keys = [(str(pair), day, horizon) for pair, day in rows]
+        published = frame[[f"p_{event}" for event in EVENTS]].to_numpy(np.float64)
+        for place in np.flatnonzero(~abstains):
+            targets[keys[place]] = published[place], errors[place]
+        frame.loc[abstains, [f"p_{event}{end}" for event in EVENTS for end in ("", "_lo", "_hi")]] = np.nan
+        frames.append(frame)
+    held, scenarios = _tails(bundle, dataset, rows, targets)
+    judgements: dict[Key, Judgement] = {}
+    for horizon, frame in zip(HORIZONS, frames, strict=True):
+        keys = [(str(pair), day, horizon) for pair, day in rows]
+        final = [with_tail(row, held.get(key)) for row, key in zip(judged, keys, strict=True)]
+        judgements |= dict(zip(keys, final, strict=True))
+        frame["validity"], frame["reasons"] = [row.validity for row in final], [row.text for row in final]
+    return Draft(pd.concat(frames, ignore_index=True), held, judgements, scenarios if keep_scenarios else None)
+
+
+def finish(drafted: Draft, dataset: Dataset, memory: Memory) -> Prediction:
+    """Read the tails of drafted rows at the corrected level.
+
+    Information set: of each row, outcomes with matured_at <= its decision.
+    """
+    result = drafted.forecasts.copy()
+    tails = tail_frame(dataset, memory, drafted.held)
+    aligned = tails.reindex(pd.MultiIndex.from_frame(result[list(_KEY)]))
+    for column in TAIL_COLUMNS:
+        result[column] = aligned[column].to_numpy(np.float64)
+    result = result[list(FORECAST_COLUMNS)].sort_values(["decision_date", "pair", "horizon_weeks"], ignore_index=True)
+    return Prediction(result, tails)
+
+
+def _probabilities(
+    bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame, horizon: int
+) -> tuple[pd.DataFrame, FloatArray]:
+    """Everything of the forecast frame but tails and validity, and the standard error of each probability, (n, 3)."""
+    scores = head_scores(bundle, dataset, rows, base, horizon)
+    keyed = _with_horizon(rows, horizon)
+    outcome = dataset.outcomes.reindex(keyed)
     chosen = dataset.rows.loc[rows]
     style = chosen["style"].to_numpy(np.int64)
-    frames = []
-    for horizon in HORIZONS:
-        scores = head_scores(bundle, dataset, rows, base, horizon)
-        outcome = dataset.outcomes.reindex(_with_horizon(rows, horizon))
-        frame = pd.DataFrame(
-            {
-                "market": dataset.market,
-                "pair": rows.get_level_values("pair"),
-                "decision_date": rows.get_level_values("decision_date"),
-                "entry_date": outcome["entry_date"].to_numpy(),
-                "exit_date": outcome["exit_date"].to_numpy(),
-                "horizon_weeks": horizon,
-                "style_in_force": np.where(style == STYLE_SMALL, "small", "large"),
-                "sigma": chosen["sigma"].to_numpy(),
-                "validity": validity,
-                "bundle_cut": bundle.cut,
-                "snapshot_id": chosen["snapshot_id"].to_numpy(),
-                "config_hash": bundle.config_hash,
-                "code_version": bundle.code_version,
-            }
-        )
-        p = probabilities({event: score.published for event, score in scores.items()}, style, horizon)
-        for event in EVENTS:
-            score = scores[event]
-            head = bundle.heads[event, horizon]
-            n = np.maximum(base[f"{event}_n"].reindex(_with_horizon(rows, horizon)).to_numpy(np.float64) / horizon, 1.0)
-            rate = expit(score.base)
-            variance = 1 / (n * rate * (1 - rate))
-            variance += head.slope**2 * (score.raw.linear_error**2 + (head.pool * score.raw.trees_error) ** 2)
-            half = bundle.settings.band * np.sqrt(variance)
-            frame[f"p_{event}"] = np.where(abstains, np.nan, p[event])
-            frame[f"p_{event}_base"] = rate
-            frame[f"p_{event}_lo"] = np.where(abstains, np.nan, np.minimum(expit(score.published - half), p[event]))
-            frame[f"p_{event}_hi"] = np.where(abstains, np.nan, np.maximum(expit(score.published + half), p[event]))
-            frame[f"y_{event}"] = outcome[f"y_{event}"].to_numpy()
-        frame["spread_realised"] = outcome["spread_realised"].to_numpy()
-        for column in TAIL_COLUMNS:
-            frame[column] = [tail[horizon][column] if tail else np.nan for tail in tails]
-        frame["reasons"] = [
-            "; ".join(([why] if why else []) + ([] if tail else ["no tail: too few daily closes"]))
-            for why, tail in zip(reasons, tails, strict=True)
-        ]
-        frames.append(frame)
-    result = pd.concat(frames, ignore_index=True)[list(FORECAST_COLUMNS)]
-    return result.sort_values(["decision_date", "pair", "horizon_weeks"], ignore_index=True)
+    frame = pd.DataFrame(
+        {
+            "market": dataset.market,
+            "pair": rows.get_level_values("pair"),
+            "decision_date": rows.get_level_values("decision_date"),
+            "entry_date": outcome["entry_date"].to_numpy(),
+            "exit_date": outcome["exit_date"].to_numpy(),
+            "horizon_weeks": horizon,
+            "style_in_force": np.where(style == STYLE_SMALL, "small", "large"),
+            "sigma": chosen["sigma"].to_numpy(),
+            "spread_realised": outcome["spread_realised"].to_numpy(),
+            "bundle_cut": bundle.cut,
+            "snapshot_id": chosen["snapshot_id"].to_numpy(),
+            "config_hash": bundle.config_hash,
+            "code_version": bundle.code_version,
+        }
+    )
+    p = probabilities({event: score.published for event, score in scores.items()}, style, horizon)
+    errors = np.empty((len(rows), len(EVENTS)))
+    for place, event in enumerate(EVENTS):
+        score, head = scores[event], bundle.heads[event, horizon]
+        n = np.maximum(base[f"{event}_n"].reindex(keyed).to_numpy(np.float64) / horizon, 1.0)
+        rate = expit(score.base)
+        variance = 1 / (n * rate * (1 - rate)) + score.start_error**2
+        variance += head.slope**2 * (score.raw.linear_error**2 + (head.pool * score.raw.trees_error) ** 2)
+        half = bundle.settings.band * np.sqrt(variance)
+        frame[f"p_{event}"] = p[event]
+        frame[f"p_{event}_base"] = rate
+        frame[f"p_{event}_lo"] = np.minimum(expit(score.published - half), p[event])
+        frame[f"p_{event}_hi"] = np.maximum(expit(score.published + half), p[event])
+        frame[f"y_{event}"] = outcome[f"y_{event}"].to_numpy()
+        errors[:, place] = np.sqrt(variance) * p[event] * (1 - p[event])
+    return frame, errors
+
+
+def _tails(
+    bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, targets: Targets
+) -> tuple[dict[Key, RowTail], ScenarioSet | None]:
+    """Tail of each row whose segments have a scenario set, and the set of the last day."""
+    held: dict[Key, RowTail] = {}
+    scenarios = None
+    wanted = {(str(pair), day) for pair, day in rows}
+    with threadpool_limits(1, "blas"):  # the products are small: threads only get in each other's way
+        for day in np.unique(rows.get_level_values("decision_date").to_numpy("datetime64[us]")):
+            found = tilted(dataset, {bundle.cut: bundle.volatility}, day, targets, bundle.settings.scenarios)
+            scenarios = None
+            if found is not None:
+                scenarios, tails = found
+                held |= {key: row for key, row in tails.items() if key[:2] in wanted}
+    return held, scenarios
 
 
 def _with_horizon(rows: pd.MultiIndex, horizon: int) -> pd.MultiIndex:
@@ -180,67 +288,3 @@ def _with_horizon(rows: pd.MultiIndex, horizon: int) -> pd.MultiIndex:
         [rows.get_level_values(0), rows.get_level_values(1), np.full(len(rows), horizon)],
         names=["pair", "decision_date", "horizon_weeks"],
     )
-
-
-def _tails(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Mapping[int, Mapping[str, float]] | None]:
-    """Tail of each row, None where the pair has too short a history."""
-    at = dataset.rows["decision_at"].reindex(rows).to_numpy("datetime64[us]")
-    entry = dataset.rows["entry_date"].reindex(rows).to_numpy("datetime64[us]")
-    exits = {
-        horizon: dataset.outcomes["exit_date"].reindex(_with_horizon(rows, horizon)).to_numpy("datetime64[us]")
-        for horizon in HORIZONS
-    }
-    result: list[Mapping[int, Mapping[str, float]] | None] = []
-    for place, (pair, date) in enumerate(rows):
-        params = bundle.tails.get(pair)
-        if params is None:
-            result.append(None)
-            continue
-        dates, line = dataset.lines[pair].as_of(at[place])
-        day = np.datetime64(date, "us")
-        inside = dates <= day
-        first = np.searchsorted(dataset.sessions, entry[place], side="right")
-        steps = {
-            horizon: int(np.searchsorted(dataset.sessions, exits[horizon][place], side="right") - first)
-            for horizon in HORIZONS
-        }
-        gap = int(first - np.searchsorted(dataset.sessions, day, side="right"))
-        key = zlib.crc32(f"{pair}|{day_text(day)}".encode())
-        tail = tail_forecast(params, dates[inside], line[inside, 0], gap, steps, key)
-        result.append({horizon: vars(row) for horizon, row in tail.items()})
-    return result
-
-
-def _validity(bundle: Bundle, values: pd.DataFrame) -> tuple[list[Validity], list[str]]:
-    """Judge each row by what is missing and by its distance from what training saw."""
-    known = [info for info in bundle.features if info.name in bundle.support.low]
-    x = values[[info.name for info in known]]
-    live = x.notna().to_numpy()
-    low, high, least, most = (
-        np.array([bound[info.name] for info in known])
-        for bound in (bundle.support.low, bundle.support.high, bundle.support.least, bundle.support.most)
-    )
-    raw = x.to_numpy(np.float64)
-    margin = 0.1 * (most - least)
-    unusual = live & ((raw < low) | (raw > high))
-    unseen = live & ((raw < least - margin) | (raw > most + margin))
-    count = np.maximum(live.sum(axis=1), 1)
-    validity: list[Validity] = []
-    reasons = []
-    for row in range(len(values)):
-        alive = {info.family for info, lives in zip(known, live[row], strict=True) if lives}
-        gone = [family for family in bundle.families if family not in alive]
-        names = [info.name for info, outside in zip(known, unseen[row], strict=True) if outside]
-        if gone:
-            validity.append("abstain_missing")
-            reasons.append(f"no live feature in {', '.join(gone)}")
-        elif unseen[row].sum() / count[row] > _OUTSIDE_SHARE:
-            validity.append("out_of_support")
-            reasons.append(f"beyond everything seen in training: {', '.join(names)}")
-        elif unusual[row].sum() / count[row] > _STRESS_SHARE:
-            validity.append("stress_supported")
-            reasons.append(f"{int(unusual[row].sum())} of {count[row]} features in their outer 2%")
-        else:
-            validity.append("validated")
-            reasons.append("")
-    return validity, reasons

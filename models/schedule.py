@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -72,13 +73,13 @@ def last_cut(dataset: Dataset, plan: Plan, day: np.datetime64) -> np.datetime64:
 
 def forecast_rows(dataset: Dataset, plan: Plan, start: np.datetime64, stop: np.datetime64 | None) -> pd.MultiIndex:
     """Return the rows with start <= decision_date < stop of pairs that have been observed for `min_weeks` weeks."""
-    index = dataset.rows.index
+    index = cast(pd.MultiIndex, dataset.rows.index)
     dates = index.get_level_values("decision_date").to_numpy("datetime64[us]")
     age = dataset.rows.groupby(level="pair").cumcount().to_numpy()
     chosen = (dates >= start) & (age >= plan.min_weeks) & (dates >= plan.first_decision)
     if stop is not None:
         chosen &= dates < stop
-    return pd.MultiIndex.from_tuples(list(index[chosen]), names=index.names)
+    return index[chosen].remove_unused_levels()
 
 
 def bundle_root(artifacts: Path, market: str, plan: Plan) -> Path:

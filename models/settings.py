@@ -6,7 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-from models.tail import TailSettings
+from features.contracts import Event
+from models.volatility import ScenarioSettings
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,30 @@ class HeadSettings:
     """Everything that decides what a head learns from given data.
 
     Penalties are in units of independent weeks: rows are weighted by uniqueness (1 / horizon, shared between the pairs
-    of a date) and by an exponential decay.
+    of a date) and by an exponential decay. Those of linear part and trees are for four weeks: what drifts moves the
+    log-odds like the root of the horizon, so at one week effects are half as large and penalties four times as high.
     """
 
     ridge_penalty: float = 100.0
     drivers_penalty: float = 15.0
     halflife_years: float = 8.0
     winsor: float = 3.0
+    scenario_prior: float = 0.75
+    """Slope towards which the Platt of the implied log-odds is shrunk: the raw set over-reacts to bursts."""
+    scenario_prior_large: float = 0.0
+    """The same for the direction, on which a set without drift has no opinion."""
+    scenario_penalty: float = 20.0
     pool_penalty: float = 20.0
     platt_slope_penalty: float = 20.0
     calibration_dates: int = 208
     band: float = 1.2815515655446004
     """Normal quantile of the 80% band."""
     trees: TreeSettings = field(default_factory=TreeSettings)
-    tail: TailSettings = field(default_factory=TailSettings)
+    scenarios: ScenarioSettings = field(default_factory=ScenarioSettings)
+
+    def prior(self, event: Event) -> float:
+        """Return the slope towards which an event's Platt of the implied log-odds is shrunk."""
+        return self.scenario_prior_large if event == "large" else self.scenario_prior
 
     @property
     def config_hash(self) -> str:

@@ -5,6 +5,7 @@ A few seeds, a few rounds, four refits: enough to run every line, nothing that s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,10 +17,10 @@ from features.contracts import Dataset
 from features.dataset import build_dataset
 from features.market import MarketSpec, load_market
 from features.sources.simulated import simulate
-from models.climatology import climatology
+from models.base import base_frame
 from models.schedule import Plan
 from models.settings import HeadSettings, TreeSettings
-from models.tail import TailSettings
+from models.volatility import ScenarioSettings, VolatilityParams
 from training.walkforward import WalkForward, walk_forward
 
 SEED = 4711
@@ -51,10 +52,15 @@ def dataset(last: np.datetime64 = LAST) -> Dataset:
     return build_dataset(_observations(), market(), last)
 
 
-@lru_cache(maxsize=4)
-def base(last: np.datetime64 = LAST) -> pd.DataFrame:
-    """Return the climatology of `dataset`."""
-    return climatology(dataset(last))
+def base(of: Dataset | None = None) -> pd.DataFrame:
+    """Return where the heads start on the rows of `dataset`, or on the same rows with other outcomes."""
+    return walked().base if of is None else base_frame(of, walked().base)
+
+
+def volatility(cut: np.datetime64) -> Mapping[str, VolatilityParams | None]:
+    """Return the volatility parameters of the bundle in force, before the first those of the first."""
+    in_force = [bundle for bundle in walked().bundles if bundle.cut <= cut] or walked().bundles[:1]
+    return in_force[-1].volatility
 
 
 def plan(**changes: Any) -> Plan:
@@ -62,7 +68,8 @@ def plan(**changes: Any) -> Plan:
     settings = HeadSettings(
         calibration_dates=60,
         trees=TreeSettings(rounds=6, seeds=2),
-        tail=TailSettings(paths=200, min_days=250, window_days=500),
+        # Few paths of few late years: what is slow is the number of fits. Rows before July 2008 have no scenario set.
+        scenarios=ScenarioSettings(paths=1500, min_days=2250, window_days=2400),
     )
     small = Plan(
         settings=settings,

@@ -1,33 +1,35 @@
-"""Fitting one bundle at a cut, and the chain of bundles up to a date: the only training path there is."""
+"""Fitting one bundle at a cut, and its calibration on what earlier bundles forecast."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from scipy.special import logit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.contracts import EVENTS, HORIZONS, Dataset, Event, FloatArray, TimeArray
-from features.errors import BundleError, DataContractError
+from features.contracts import EVENTS, HORIZONS, Dataset, Event
+from features.errors import DataContractError
 from models.bundle import Bundle, Support
-from models.climatology import climatology
 from models.design import Scaler, build_design, build_layout
-from models.heads import Head, calibrate, fit_head
+from models.heads import Head, Labels, calibrate, fit_head
+from models.memory import Memory
 from models.predict import head_scores
-from models.schedule import Plan, bundle_folder, day_text, forecast_rows
-from models.tail import fit_tail
+from models.schedule import Plan, day_text
+from models.volatility import VolatilityParams
 
 _RECENT_WEEKS = 52
 
+Volatility = Mapping[str, VolatilityParams | None]
 
-def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -> Bundle:
-    """Fit scaler, linear parts, trees and tails at a cut; pool and calibration stay at their start.
+
+def fit_uncalibrated(
+    dataset: Dataset, base: pd.DataFrame, volatility: Volatility, cut: np.datetime64, plan: Plan
+) -> Bundle:
+    """Fit scaler, starts, linear parts and trees at a cut; pool, calibration and memory stay at their start.
 
     Information set: rows with a decision before the cut, outcomes with matured_at before the cut's decision time.
 
@@ -38,10 +40,10 @@ def fit_uncalibrated(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, p
     """
     # Sums in another order would be other bytes: the result must not depend on the number of threads.
     with threadpool_limits(1, "blas"):
-        return _fit(dataset, base, cut, plan)
+        return _fit(dataset, base, volatility, cut, plan)
 
 
-def _fit(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -> Bundle:
+def _fit(dataset: Dataset, base: pd.DataFrame, volatility: Volatility, cut: np.datetime64, plan: Plan) -> Bundle:
     dates = dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]")
     if cut not in dataset.clock.index:
         raise DataContractError(f"`cut` must be a decision day of market {dataset.market!r}; got {day_text(cut)}")
@@ -51,7 +53,7 @@ def _fit(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -
     heads: dict[tuple[Event, int], Head] = {}
     for horizon in HORIZONS:
         for event in EVENTS:
-            rows, y, offset = matured_rows(dataset, base, event, horizon, cut_at)
+            rows, labels = matured_rows(dataset, base, event, horizon, cut_at)
             if len(rows) < _RECENT_WEEKS:
                 raise DataContractError(
                     f"market {dataset.market!r}: only {len(rows)} outcomes had matured by {day_text(cut)}"
@@ -62,12 +64,7 @@ def _fit(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -
                 dataset.values.loc[rows],
                 dataset.rows.loc[rows, "style"].to_numpy(np.int64),
             )
-            when = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
-            heads[event, horizon] = fit_head(design, y, offset, when, horizon, cut, plan.settings)
-    tails = {}
-    for pair in dataset.pairs:
-        line_dates, line = dataset.lines[pair.name].as_of(cut_at)
-        tails[pair.name] = fit_tail(line_dates, line[:, 0], plan.settings.tail) if len(line) else None
+            heads[event, horizon] = fit_head(design, labels, horizon, cut, plan.settings)
     year_ago = cut - np.timedelta64(7 * _RECENT_WEEKS, "D")
     recent = dataset.values[(dates < cut) & (dates >= year_ago)].notna().any()
     live = [info.family for info in dataset.features if info.name in scaler.mean and recent[info.name]]
@@ -84,7 +81,8 @@ def _fit(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64, plan: Plan) -
         scaler=scaler,
         support=Support.fit(before),
         heads=heads,
-        tails=tails,
+        volatility=volatility,
+        memory=Memory.empty(),
     )
 
 
@@ -101,16 +99,19 @@ def snapshot_of(dataset: Dataset, cut: np.datetime64) -> str:
 
 def matured_rows(
     dataset: Dataset, base: pd.DataFrame, event: Event, horizon: int, cut_at: np.datetime64
-) -> tuple[pd.MultiIndex, FloatArray, FloatArray]:
-    """Return rows whose outcome matured before a time, their outcome and the log-odds from which the heads start.
+) -> tuple[pd.MultiIndex, Labels]:
+    """Return rows whose outcome matured before a time, and what the heads learn from them.
 
     Information set: outcomes with matured_at < cut_at.
     """
     outcomes = dataset.outcomes.xs(horizon, level="horizon_weeks")
     y = outcomes[f"y_{event}"].to_numpy(np.float64)
     matured = (outcomes["matured_at"].to_numpy("datetime64[us]") < cut_at) & np.isfinite(y)
-    offset = logit(base[f"{event}_shared"].xs(horizon, level="horizon_weeks").to_numpy(np.float64)[matured])
-    return cast(pd.MultiIndex, outcomes.index[matured]), y[matured], offset
+    rows = cast(pd.MultiIndex, outcomes.index[matured])
+    start = base.xs(horizon, level="horizon_weeks")[matured]
+    level, implied = (logit(start[f"{event}_{name}"].to_numpy(np.float64)) for name in ("shared", "implied"))
+    dates = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
+    return rows, Labels(y[matured], level, implied, dates)
 
 
 @dataclass(eq=False)
@@ -125,7 +126,13 @@ class History:
             for event, score in head_scores(bundle, dataset, rows, base, horizon).items():
                 self.frames.append(
                     pd.DataFrame(
-                        {"event": event, "horizon": horizon, "linear": score.raw.linear, "trees": score.raw.trees},
+                        {
+                            "event": event,
+                            "horizon": horizon,
+                            "start": score.start,
+                            "linear": score.raw.linear,
+                            "trees": score.raw.trees,
+                        },
                         index=rows,
                     )
                 )
@@ -139,82 +146,11 @@ class History:
         heads = {}
         for (event, horizon), head in bundle.heads.items():
             mine = scores[(scores["event"] == event) & (scores["horizon"] == horizon)]
-            rows, y, offset = matured_rows(dataset, base, event, horizon, cut_at)
+            rows, labels = matured_rows(dataset, base, event, horizon, cut_at)
             place = rows.get_indexer(mine.index)
             known = place >= 0
             chosen, place = mine[known], place[known]
-            when = chosen.index.get_level_values("decision_date").to_numpy("datetime64[us]")
-            heads[event, horizon] = calibrate(
-                head,
-                (chosen["linear"].to_numpy(np.float64), chosen["trees"].to_numpy(np.float64)),
-                y[place],
-                offset[place],
-                when,
-                bundle.cut,
-                bundle.settings,
-            )
+            start, linear, trees = (chosen[name].to_numpy(np.float64) for name in ("start", "linear", "trees"))
+            past = Labels(labels.y[place], start, labels.implied[place], labels.dates[place])
+            heads[event, horizon] = calibrate(head, (linear, trees), past, bundle.cut, bundle.settings)
         return replace(bundle, heads=heads)
-
-
-def bundle_chain(
-    dataset: Dataset,
-    plan: Plan,
-    cuts: Sequence[np.datetime64] | TimeArray,
-    root: Path | None,
-    *,
-    jobs: int = 2,
-    progress: Callable[[str], None] = lambda message: None,
-) -> list[Bundle]:
-    """Return the bundles of consecutive cuts, trained or, where `root` has them, loaded.
-
-    Calibration needs the out-of-sample scores of all earlier bundles, so the chain starts at the first cut. A bundle
-    on disk is used only if its snapshot and configuration are those of the data at hand.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    plan : Plan
-    cuts : array of datetime64[us], ascending
-        From the first decision on.
-    root : Path, optional
-        Folder of finished bundles; written as soon as each is done, so that an interrupted run resumes.
-    jobs : int
-        Processes.
-    progress : callable
-        Told the cut of each bundle when it is ready.
-    """
-    base = climatology(dataset)
-    found: dict[np.datetime64, Bundle] = {}
-    for cut in cuts:
-        bundle = _load(bundle_folder(root, cut, snapshot_of(dataset, cut))) if root else None
-        if bundle is not None and bundle.config_hash == plan.config_hash and bundle.features == dataset.features:
-            found[cut] = bundle
-    missing = [cut for cut in cuts if cut not in found]
-    workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")
-    fitted = workers(delayed(fit_uncalibrated)(dataset, base, cut, plan) for cut in missing)
-    history = History([])
-    chain = []
-    for position, cut in enumerate(cuts):
-        if cut in found:
-            bundle = found[cut]
-        else:
-            with threadpool_limits(1, "blas"):
-                bundle = history.calibrate(next(fitted), dataset, base)
-            if root is not None:
-                bundle.save(bundle_folder(root, cut, bundle.snapshot_id))
-        stop = cuts[position + 1] if position + 1 < len(cuts) else None
-        if stop is not None:
-            with threadpool_limits(1, "blas"):
-                history.add(bundle, dataset, forecast_rows(dataset, plan, cut, stop), base)
-        chain.append(bundle)
-        progress(day_text(cut))
-    return chain
-
-
-def _load(folder: Path) -> Bundle | None:
-    if not folder.exists():
-        return None
-    try:
-        return Bundle.load(folder)
-    except BundleError:
-        return None

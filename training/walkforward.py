@@ -7,24 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from features.contracts import Dataset
 from features.errors import DataContractError
 from features.forecasts import checked_forecasts
 from models.bundle import Bundle
-from models.climatology import climatology
-from models.predict import predict
 from models.schedule import Plan, day_text, forecast_rows, refit_cuts
-from training.fit import bundle_chain
+from training.chain import train_chain
 
 
 @dataclass(frozen=True, eq=False)
 class WalkForward:
-    """Forecasts of every week from the first decision on, and the bundles that made them."""
+    """Forecasts of every week from the first decision on, and the bundles that made them.
+
+    `tails` says what the tails were before tilt and level correction (`models.tails.tail_frame`), `base` where the
+    heads started from (`models.base.base_frame`).
+    """
 
     forecasts: pd.DataFrame
+    tails: pd.DataFrame
     bundles: tuple[Bundle, ...]
+    base: pd.DataFrame
 
 
 def walk_forward(
@@ -68,19 +71,7 @@ def walk_forward(
             f"market {dataset.market!r}: no pair has {plan.min_weeks} weeks of history since "
             f"{day_text(plan.first_decision)}"
         )
-    done = 0
-
-    def fitted(_: str) -> None:
-        nonlocal done
-        done += 1
-        progress("train", done, len(cuts))
-
-    bundles = bundle_chain(dataset, plan, cuts, root, jobs=jobs, progress=fitted)
-    base = climatology(dataset)
-    tasks = [(bundle, rows) for bundle, rows in zip(bundles, blocks, strict=True) if len(rows)]
-    workers = Parallel(n_jobs=jobs, return_as="generator")
-    frames = []
-    for frame in workers(delayed(predict)(bundle, dataset, rows, base) for bundle, rows in tasks):
-        frames.append(frame)
-        progress("forecast", len(frames), len(tasks))
-    return WalkForward(checked_forecasts(pd.concat(frames, ignore_index=True)), tuple(bundles))
+    chain = train_chain(dataset, plan, cuts, root, jobs=jobs, progress=progress)
+    forecasts = pd.concat([part.forecasts for part in chain.predictions], ignore_index=True)
+    tails = pd.concat([part.tails for part in chain.predictions])
+    return WalkForward(checked_forecasts(forecasts), tails, chain.bundles, chain.base)

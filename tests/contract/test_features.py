@@ -19,7 +19,7 @@ from features.calendar import TradingCalendar
 from features.contracts import FloatArray, History, TimeArray
 from features.dataset import decision_times, market_calendar
 from features.market import MarketSpec, SeriesSpec, builtin_markets, load_market
-from features.panel import build_panel, feature_cells, feature_infos, resolve_inputs, state_name
+from features.panel import Cells, build_panel, feature_cells, feature_infos, resolve_inputs, state_name
 from features.publication import known_times
 from features.states import STATE_FEATURES
 from features.store import histories
@@ -100,8 +100,8 @@ def inputs_of(market: str, name: str) -> tuple[str, ...]:
     return max(choices, key=lambda inputs: sum(source in spec.series for source in inputs))
 
 
-def cells(market: str, name: str, series: Mapping[str, History] | None = None) -> tuple[FloatArray, TimeArray]:
-    """Return values and clocks of a feature at every decision."""
+def cells(market: str, name: str, series: Mapping[str, History] | None = None) -> Cells:
+    """Return value, clock and staleness of a feature at every decision."""
     spec, _, held, clock = material(market)
     return feature_cells(spec.features[name], inputs_of(market, name), series or held, spec, clock)
 
@@ -109,7 +109,7 @@ def cells(market: str, name: str, series: Mapping[str, History] | None = None) -
 @every_feature
 def test_every_feature_lives_when_its_inputs_do(market: str, name: str) -> None:
     """At each of the last 52 decisions, and never infinite: no window is longer than six years."""
-    value, _ = cells(market, name)
+    value = cells(market, name).value
     assert np.isfinite(value[-52:]).all()
     assert not np.isinf(value).any()
 
@@ -117,18 +117,17 @@ def test_every_feature_lives_when_its_inputs_do(market: str, name: str) -> None:
 @every_feature
 def test_inputs_are_left_alone_and_runs_repeat(market: str, name: str) -> None:
     """The arrays are read-only, so that a write raises; the second run has the same bytes."""
-    value, known = cells(market, name)
-    again, known_again = cells(market, name)
-    assert value.tobytes() == again.tobytes()
-    assert known.tobytes() == known_again.tobytes()
+    for part, again in zip(cells(market, name), cells(market, name), strict=True):
+        assert part.tobytes() == again.tobytes()
 
 
 @every_feature
 def test_a_cell_is_not_known_after_its_decision(market: str, name: str) -> None:
-    value, known = cells(market, name)
+    value, known, stale = cells(market, name)
     _, _, series, clock = material(market)
     at = clock["decision_at"].to_numpy("datetime64[us]")
     live = np.isfinite(value)
+    assert not stale[live].any()
     assert np.array_equal(live, ~np.isnat(known))
     assert (known[live] <= at[live]).all()
     assert np.isin(known[live], np.concatenate([series[source].known_at for source in inputs_of(market, name)])).all()
@@ -145,14 +144,15 @@ def test_a_missing_input_is_a_missing_cell(market: str, name: str) -> None:
         later = clock["decision_at"].to_numpy("datetime64[us]")[-1] + DAY
         unpublished = {**series, source: replace(series[source], known_at=np.full(len(series[source]), later))}
         for held in (without, empty, unpublished):
-            value, known = cells(market, name, held)
+            value, known, stale = cells(market, name, held)
             assert np.isnan(value).all(), source
             assert np.isnat(known).all(), source
+            assert not stale.any(), source
 
 
 @every_feature
 def test_a_stale_input_empties_the_cell(market: str, name: str) -> None:
-    """Each input in turn stops in the seventh year; its limit later the feature is gone."""
+    """Each input in turn stops in the seventh year; its limit later the feature is gone, and says why."""
     spec, _, series, clock = material(market)
     stop = START + 2400 * DAY
     dates = clock.index.to_numpy("datetime64[us]")
@@ -160,14 +160,15 @@ def test_a_stale_input_empties_the_cell(market: str, name: str) -> None:
         history = series[source]
         kept = history.period <= stop
         stopped = History(history.period[kept], history.known_at[kept], history.value[kept])
-        value, _ = cells(market, name, {**series, source: stopped})
-        stale = dates - history.period[kept].max() > np.timedelta64(spec.series[source].stale_days, "D")
-        assert np.isnan(value[stale]).all(), source
+        value, _, stale = cells(market, name, {**series, source: stopped})
+        old = dates - history.period[kept].max() > np.timedelta64(spec.series[source].stale_days, "D")
+        assert np.isnan(value[old]).all(), source
+        assert stale[old].all(), source
 
 
 @every_feature
 def test_a_cell_does_not_see_what_is_known_later(market: str, name: str) -> None:
-    value, known = cells(market, name)
+    value, known, stale = cells(market, name)
     _, _, series, clock = material(market)
     at = clock["decision_at"].to_numpy("datetime64[us]")
     for row in (len(at) // 2, len(at) - 40):
@@ -177,7 +178,8 @@ def test_a_cell_does_not_see_what_is_known_later(market: str, name: str) -> None
             held[source] = History(
                 series[source].period[seen], series[source].known_at[seen], series[source].value[seen]
             )
-        short, short_known = cells(market, name, held)
+        short, short_known, short_stale = cells(market, name, held)
+        assert np.array_equal(stale[: row + 1], short_stale[: row + 1])
         assert np.array_equal(value[: row + 1], short[: row + 1], equal_nan=True)
         assert np.array_equal(known[: row + 1].view(np.int64), short_known[: row + 1].view(np.int64))
 
@@ -228,18 +230,20 @@ def test_the_panel_keeps_index_and_does_not_care_for_order(market: str) -> None:
             frame[state] = np.where(rng.random(len(frame)) < 0.1, np.nan, rng.standard_normal(len(frame)))
         frame["price_known_at"] = frame["decision_at"] - pd.Timedelta(minutes=15)
         states[pair] = frame
-    values, known = build_panel(spec, series, states, clock)
+    values, known, stale = build_panel(spec, series, states, clock)
     expected = pd.concat(states, names=["pair", "decision_date"]).index
     assert values.index.equals(expected)
     assert known.index.equals(expected)
-    assert list(values.columns) == list(known.columns) == list(spec.features)
+    assert stale.index.equals(expected)
+    assert list(values.columns) == list(known.columns) == list(stale.columns) == list(spec.features)
     turned = spec.model_copy(
         update={"features": dict(reversed(spec.features.items())), "pairs": dict(reversed(spec.pairs.items()))}
     )
     shuffled = histories(observations.sample(frac=1.0, random_state=1), spec)
-    other_values, other_known = build_panel(turned, dict(reversed(shuffled.items())), states, clock)
+    other_values, other_known, other_stale = build_panel(turned, dict(reversed(shuffled.items())), states, clock)
     pd.testing.assert_frame_equal(other_values.loc[expected, values.columns], values, check_exact=True)
     pd.testing.assert_frame_equal(other_known.loc[expected, known.columns], known, check_exact=True)
+    pd.testing.assert_frame_equal(other_stale.loc[expected, stale.columns], stale)
     # A state that is missing stays missing, and says no time.
     for name, one in spec.features.items():
         read = state_name(one)

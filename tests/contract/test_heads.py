@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from features.contracts import EVENTS, HORIZONS, Dataset, Event
 from models.bundle import Bundle
 from models.design import Design, Scaler, build_design, build_layout
-from models.heads import Head, fit_head, raw_scores
+from models.heads import Head, Labels, fit_head, raw_scores
 from models.predict import HeadScores, head_scores
 from models.schedule import forecast_rows
 from tests import small
@@ -25,21 +25,20 @@ every_head = pytest.mark.parametrize(
 )
 
 
-def training(event: Event, horizon: int) -> tuple[Design, dict[str, np.ndarray]]:
+def training(event: Event, horizon: int) -> tuple[Design, Labels]:
     """Return design and labels as the first refit learns from them."""
     dataset, cut = small.dataset(), small.FIRST
-    rows, y, offset = matured_rows(dataset, small.base(), event, horizon, cut_time(dataset, cut))
+    rows, labels = matured_rows(dataset, small.base(), event, horizon, cut_time(dataset, cut))
     before = dataset.rows.index.get_level_values("decision_date") < pd.Timestamp(cut)
     scaler = Scaler.fit(dataset.values[before], 3.0)
     style = dataset.rows.loc[rows, "style"].to_numpy(np.int64)
     design = build_design(build_layout(event, dataset.features), scaler, dataset.values.loc[rows], style)
-    dates = rows.get_level_values("decision_date").to_numpy("datetime64[us]")
-    return design, {"y": y, "base": offset, "dates": dates}
+    return design, labels
 
 
 def fitted(event: Event, horizon: int) -> Head:
-    design, parts = training(event, horizon)
-    return fit_head(design, **parts, horizon=horizon, cut=small.FIRST, settings=small.plan().settings)
+    design, labels = training(event, horizon)
+    return fit_head(design, labels, horizon, small.FIRST, small.plan().settings)
 
 
 def last_rows() -> tuple[Bundle, Dataset, pd.MultiIndex]:
@@ -53,22 +52,24 @@ def scored(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, event: Event, 
 
 @every_head
 def test_fitting_and_scoring_leave_inputs_alone(event: Event, horizon: int) -> None:
-    design, parts = training(event, horizon)
-    kept = design.columns.copy(), design.parts.copy(), {name: part.copy() for name, part in parts.items()}
-    head = fit_head(design, **parts, horizon=horizon, cut=small.FIRST, settings=small.plan().settings)
+    design, labels = training(event, horizon)
+    kept = design.columns.copy(), design.parts.copy(), {name: part.copy() for name, part in vars(labels).items()}
+    head = fit_head(design, labels, horizon, small.FIRST, small.plan().settings)
     raw_scores(head, design)
     np.testing.assert_array_equal(design.columns, kept[0])
     np.testing.assert_array_equal(design.parts, kept[1])
-    assert all(np.array_equal(parts[name], kept[2][name]) for name in parts)
+    for name, part in kept[2].items():
+        np.testing.assert_array_equal(getattr(labels, name), part)
 
 
 @every_head
 def test_same_seed_same_bytes(event: Event, horizon: int) -> None:
     one, two = fitted(event, horizon), fitted(event, horizon)
     assert [b.model_to_string() for b in one.boosters] == [b.model_to_string() for b in two.boosters]
-    assert np.array_equal(one.linear.coef, two.linear.coef)
-    assert np.array_equal(one.linear.covariance, two.linear.covariance)
-    assert one.linear.intercept == two.linear.intercept
+    for mine, other in ((one.linear, two.linear), (one.scenario, two.scenario)):
+        assert np.array_equal(mine.coef, other.coef)
+        assert np.array_equal(mine.covariance, other.covariance)
+        assert mine.intercept == other.intercept
 
 
 @every_head
@@ -116,7 +117,7 @@ def test_saved_and_loaded_scores_equal_to_the_bit(event: Event, horizon: int, tm
     bundle, dataset, rows = last_rows()
     loaded = Bundle.load(bundle.save(tmp_path / "bundle"))
     one, two = (scored(each, dataset, rows, event, horizon) for each in (bundle, loaded))
-    for part in ("base", "level", "calibrated", "published"):
+    for part in ("base", "level", "start", "start_error", "calibrated", "published"):
         assert np.array_equal(getattr(one, part), getattr(two, part))
     for part in ("linear", "linear_error", "trees", "trees_error"):
         assert np.array_equal(getattr(one.raw, part), getattr(two.raw, part))
@@ -156,12 +157,29 @@ def test_one_missing_feature_moves_only_rows_that_lack_it(event: Event, horizon:
 
 
 @every_head
-def test_calibrated_is_the_shared_level_plus_the_scaled_parts(event: Event, horizon: int) -> None:
+def test_calibrated_is_the_start_plus_the_scaled_parts(event: Event, horizon: int) -> None:
     bundle, dataset, rows = last_rows()
     score, head = scored(bundle, dataset, rows, event, horizon), bundle.heads[event, horizon]
-    expected = score.level + head.slope * (score.raw.linear + head.pool * score.raw.trees)
-    np.testing.assert_allclose(score.calibrated, expected, atol=1e-12)
     keys = pd.MultiIndex.from_tuples([(*row, horizon) for row in rows])
+    gap = logit(small.base()[f"{event}_implied"].reindex(keys).to_numpy()) - score.level
+    start = score.level + head.scenario.intercept + (head.prior + head.scenario.coef[0]) * gap
+    np.testing.assert_allclose(score.start, start, atol=1e-12)
+    assert (np.abs(score.start - score.level) > 1e-6).all()
+    expected = start + head.slope * (score.raw.linear + head.pool * score.raw.trees)
+    np.testing.assert_allclose(score.calibrated, expected, atol=1e-12)
     for part, column in ((score.base, event), (score.level, f"{event}_shared")):
         np.testing.assert_allclose(expit(part), small.base()[column].reindex(keys), atol=1e-12)
     assert score.published.shape == (len(rows),)
+
+
+@every_head
+def test_without_a_scenario_set_a_head_starts_at_the_climatology(event: Event, horizon: int) -> None:
+    bundle, dataset, rows = last_rows()
+    bare = small.base().assign(**{f"{event}_implied": np.nan})
+    with_set, without = (head_scores(bundle, dataset, rows, base, horizon)[event] for base in (small.base(), bare))
+    assert np.array_equal(without.start, without.level)
+    assert (without.start_error == 0).all()
+    assert (with_set.start_error > 0).all()
+    # Linear part and trees read the same features whatever the head starts from.
+    assert np.array_equal(without.raw.linear, with_set.raw.linear)
+    assert np.array_equal(without.raw.trees, with_set.raw.trees)

@@ -19,6 +19,7 @@ from features.panel import resolve_inputs
 from models.climatology import climatology
 from training.fit import matured_rows
 
+PANEL = ("rows", "values", "known_at", "stale")
 LABELS = ["spread_realised", "y_switch", "y_large", "y_crash"]
 
 
@@ -40,9 +41,15 @@ def training_rows(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64) -> p
     frames = {}
     for event in EVENTS:
         for horizon in HORIZONS:
-            rows, y, offset = matured_rows(dataset, base, event, horizon, cut_at)
-            frames[event, horizon] = pd.DataFrame({"y": y, "offset": offset}, index=rows)
+            rows, labels = matured_rows(dataset, base, event, horizon, cut_at)
+            parts = {"y": labels.y, "offset": labels.level, "implied": labels.implied}
+            frames[event, horizon] = pd.DataFrame(parts, index=rows)
     return pd.concat(frames, names=["event", "horizon_weeks"])
+
+
+def base_rates(dataset: Dataset) -> pd.DataFrame:
+    """Return the climatology without scenario sets: those have an audit of their own, `tests.leak.scenario_audit`."""
+    return climatology(dataset).assign(**{f"{event}_implied": np.nan for event in EVENTS})
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Pipeline:
     """What is audited: from observations to data set, base rates and training rows."""
 
     build: Callable[[pd.DataFrame, MarketSpec, np.datetime64], Dataset] = build_dataset
-    base: Callable[[Dataset], pd.DataFrame] = climatology
+    base: Callable[[Dataset], pd.DataFrame] = base_rates
     training: Callable[[Dataset, pd.DataFrame, np.datetime64], pd.DataFrame] = training_rows
 
 
@@ -90,7 +97,7 @@ def audit(
         short = pipeline.build(known, market, cut)
         base = pipeline.base(short)
         pairs: list[tuple[str, pd.DataFrame, pd.DataFrame]] = [
-            (part, _until(getattr(full, part), cut), getattr(short, part)) for part in ("rows", "values", "known_at")
+            (part, _until(getattr(full, part), cut), getattr(short, part)) for part in PANEL
         ]
         pairs.append(("labels", *_labels(full, short, cut, cut_at)))
         pairs.append(("base", _until(full_base, cut), base))

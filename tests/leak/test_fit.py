@@ -1,8 +1,9 @@
-"""Scaler, heads, pool, Platt, tails and validity: what is fitted at a cut is the same without the years after it."""
+"""What is fitted at a cut, from the scaler to the memory of the tails, is the same without the years after it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.contracts import EVENTS, Dataset
+from features.contracts import EVENTS, TAIL_COLUMNS, Dataset
 from features.dataset import build_dataset
+from models.base import base_frame
 from models.bundle import Bundle
-from models.climatology import climatology
+from models.implied import Refits
 from models.predict import predict
 from models.schedule import Plan, forecast_rows, refit_cuts
 from models.settings import HeadSettings, TreeSettings
-from models.tail import TailSettings
+from models.volatility import ScenarioSettings
 from tests.features.toy import last_decision, toy_market, toy_observations
-from training.fit import bundle_chain
+from training.chain import train_chain
+from training.volatility import implied_history
 
 PLAN = Plan(
     settings=HeadSettings(
         calibration_dates=12,
         trees=TreeSettings(rounds=8, seeds=2, min_data_in_leaf=8, lambda_l2=1.0, path_smooth=0.0),
-        tail=TailSettings(paths=200, window_days=400, min_days=150),
+        scenarios=ScenarioSettings(paths=500, window_days=400, min_days=250),
     ),
     first_decision=np.datetime64("2015-09-18", "us"),
     refit_weeks=13,
@@ -36,8 +39,8 @@ PLAN = Plan(
 OUTCOMES = ["spread_realised", *(f"y_{event}" for event in EVENTS)]
 
 
-def chain(dataset: Dataset) -> list[Bundle]:
-    return bundle_chain(dataset, PLAN, refit_cuts(dataset, PLAN), None, jobs=1)
+def chain(dataset: Dataset) -> Sequence[Bundle]:
+    return train_chain(dataset, PLAN, refit_cuts(dataset, PLAN), None, jobs=1).bundles
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def dataset(observations: pd.DataFrame) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def bundles(dataset: Dataset) -> list[Bundle]:
+def bundles(dataset: Dataset) -> Sequence[Bundle]:
     return chain(dataset)
 
 
@@ -68,7 +71,7 @@ def known_at(dataset: Dataset, day: np.datetime64, observations: pd.DataFrame) -
 
 @pytest.mark.parametrize("place", [1, 3, -1])
 def test_a_bundle_equals_its_refit_on_what_was_known(
-    place: int, observations: pd.DataFrame, dataset: Dataset, bundles: list[Bundle], tmp_path: Path
+    place: int, observations: pd.DataFrame, dataset: Dataset, bundles: Sequence[Bundle], tmp_path: Path
 ) -> None:
     cut = bundles[place].cut
     short = build_dataset(known_at(dataset, cut, observations), toy_market(), cut)
@@ -76,41 +79,49 @@ def test_a_bundle_equals_its_refit_on_what_was_known(
     assert again.cut == cut
     assert texts(again, tmp_path / "again") == texts(bundles[place], tmp_path / "full")
     # The comparison means something only if every part was fitted.
-    assert any(tail is not None for tail in again.tails.values())
+    assert all(params is not None for params in again.volatility.values())
+    assert place == 0 or again.memory.settled
     if place != 1:
         assert {head.slope for head in again.heads.values()} != {1.0}
 
 
 @pytest.mark.parametrize("weeks_on", [0, 5, 12])
 def test_a_forecast_equals_its_replay(
-    weeks_on: int, observations: pd.DataFrame, dataset: Dataset, bundles: list[Bundle]
+    weeks_on: int, observations: pd.DataFrame, dataset: Dataset, bundles: Sequence[Bundle]
 ) -> None:
     bundle = bundles[2]
     days = np.unique(dataset.rows.index.get_level_values("decision_date").to_numpy("datetime64[us]"))
     day = days[np.searchsorted(days, bundle.cut) + weeks_on]
     short = build_dataset(known_at(dataset, day, observations), toy_market(), day)
     stop = day + np.timedelta64(1, "D")
-    frames = [
-        predict(bundle, data, forecast_rows(data, PLAN, day, stop), climatology(data)).drop(columns=OUTCOMES)
-        for data in (dataset, short)
-    ]
-    assert len(frames[0]) >= 2
-    pd.testing.assert_frame_equal(frames[0], frames[1], check_exact=True)
+    refits: Refits = {each.cut: each.volatility for each in bundles}
+    done = []
+    for data in (dataset, short):
+        base = base_frame(data, implied_history(data, refits, PLAN.settings.scenarios, jobs=1))
+        # Every week since the cut: their matured errors move the level.
+        done.append(predict(bundle, data, forecast_rows(data, PLAN, bundle.cut, stop), base))
+    one, other = (part.forecasts.drop(columns=OUTCOMES) for part in done)
+    assert len(one) >= 2 * (weeks_on + 1)
+    assert one[list(TAIL_COLUMNS)].notna().all().all()
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    pd.testing.assert_frame_equal(done[0].tails, done[1].tails, check_exact=True)
 
 
 def test_a_bundle_that_saw_later_rows_is_caught(
-    observations: pd.DataFrame, dataset: Dataset, bundles: list[Bundle], tmp_path: Path
+    observations: pd.DataFrame, dataset: Dataset, bundles: Sequence[Bundle], tmp_path: Path
 ) -> None:
-    """The positive control: labels that count from their decision on change the heads, a later line the tails."""
+    """The positive control: labels that count too early change heads and memory, later closes the volatility."""
     cut = bundles[1].cut
     early = replace(
         dataset,
         outcomes=dataset.outcomes.assign(
             matured_at=dataset.outcomes.index.get_level_values("decision_date").to_numpy("datetime64[us]")
         ),
-        lines={
-            name: replace(line, known_at=np.minimum(line.known_at, dataset.sessions[0]))
-            for name, line in dataset.lines.items()
+        closes={
+            name: replace(
+                close, period=close.period - np.timedelta64(7, "D"), known_at=close.known_at - np.timedelta64(7, "D")
+            )
+            for name, close in dataset.closes.items()
         },
     )
     full = texts(bundles[1], tmp_path / "full")
@@ -119,5 +130,6 @@ def test_a_bundle_that_saw_later_rows_is_caught(
     model = next(name for name in full if name.startswith("model") and name.endswith(".json"))
     leaked = next(name for name in leaky if name.startswith("model") and name.endswith(".json"))
     one, other = json.loads(full[model]), json.loads(leaky[leaked])
-    assert one["tails"] != other["tails"]
+    assert one["volatility"] != other["volatility"]
+    assert one["memory"] != other["memory"]
     assert one["heads"] != other["heads"]

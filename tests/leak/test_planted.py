@@ -15,10 +15,9 @@ from features.dataset import build_dataset
 from features.market import MarketSpec, load_market
 from features.outcomes import outcome_frame
 from features.sources.simulated import simulate
-from models.climatology import climatology
 from tests.features.real import real_observations
 from tests.features.toy import last_decision, toy_market, toy_observations
-from tests.leak.audit import Leak, Pipeline, audit, differences, spread_cuts, training_rows
+from tests.leak.audit import Leak, Pipeline, audit, base_rates, differences, spread_cuts, training_rows
 
 Build = Callable[[pd.DataFrame, MarketSpec, np.datetime64], Dataset]
 CUTS = 31
@@ -112,7 +111,7 @@ def without_purge(dataset: Dataset, base: pd.DataFrame, cut: np.datetime64) -> p
 
 def base_of_everything(dataset: Dataset) -> pd.DataFrame:
     """A base rate over all labels, matured or not."""
-    base = climatology(dataset)
+    base = base_rates(dataset)
     for event in EVENTS:
         base[event] = dataset.outcomes.groupby(level=["pair", "horizon_weeks"])[f"y_{event}"].transform("mean")
     return base
@@ -120,7 +119,7 @@ def base_of_everything(dataset: Dataset) -> pd.DataFrame:
 
 def base_by_decision(dataset: Dataset) -> pd.DataFrame:
     """An expanding mean that counts a label from its decision on, four weeks before it matures."""
-    base = climatology(dataset)
+    base = base_rates(dataset)
     for event in EVENTS:
         grouped = dataset.outcomes.groupby(level=["pair", "horizon_weeks"])[f"y_{event}"]
         base[event] = grouped.transform(lambda y: y.expanding().mean().shift().ffill())
@@ -237,6 +236,24 @@ def test_labels_of_the_last_vintage_are_caught() -> None:
     assert "spread_realised" in {leak.column for leak in leaks if leak.part == "labels"}
 
 
+def stale_by_hindsight(rows: pd.DataFrame, market: MarketSpec, last: np.datetime64) -> Dataset:
+    """A cell called stale because the feature came back later, and gone because it did not."""
+    dataset = build_dataset(rows, market, last)
+    lives = dataset.values.notna()
+    returns = lives[::-1].groupby(level="pair").cummax()[::-1]
+    return replace(dataset, stale=~lives & returns)
+
+
+def test_staleness_by_hindsight_is_caught() -> None:
+    """`rate` of the toy market falls silent for seven weeks; the real pipeline knows it as stale all the while."""
+    market, observations = toy_market(), toy_observations(3)
+    market = market.model_copy(update={"pairs": {market.headline: market.pairs[market.headline]}})
+    cuts = spread_cuts(build_dataset(observations, market, last_decision()), CUTS)
+    leaks = audit(market, observations, cuts, Pipeline(build=stale_by_hindsight), stop_at={"stale"})
+    assert "rate_level" in {leak.column for leak in leaks if leak.part == "stale"}
+    assert "stale" not in {leak.part for leak in audit(market, observations, cuts[::6])}
+
+
 def test_the_comparison_itself() -> None:
     """One unit in the last place, a missing value on one side, a row or a column too many: each is a difference."""
     index = pd.MultiIndex.from_product(
@@ -257,7 +274,7 @@ def test_training_rows_are_what_the_heads_learn_from(
 ) -> None:
     """At h = 4 the newest label stems from five weeks before the cut: four to run and one to enter."""
     dataset = build_dataset(observations, sample, cuts[-1])
-    rows = training_rows(dataset, climatology(dataset), cuts[15])
+    rows = training_rows(dataset, base_rates(dataset), cuts[15])
     newest = rows.reset_index().groupby("horizon_weeks")["decision_date"].max()
     weeks = np.unique(dataset.rows.index.get_level_values("decision_date"))
     place = int(np.searchsorted(weeks, cuts[15]))

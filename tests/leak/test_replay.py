@@ -26,11 +26,12 @@ from features.store import Store
 from models.bundle import Bundle
 from models.schedule import Plan, bundle_folder, last_cut, refit_cuts
 from models.settings import HeadSettings, TreeSettings
-from models.tail import TailSettings
+from models.volatility import ScenarioSettings
 from serving.forecast import dataset_for, make_forecast
 from tests import small
 from tests.features.real import READ_AT
-from training.fit import bundle_chain, snapshot_of
+from training.chain import train_chain
+from training.fit import snapshot_of
 from training.walkforward import WalkForward, walk_forward
 
 OUTCOMES = ("spread_realised", "y_switch", "y_large", "y_crash")
@@ -101,11 +102,10 @@ def rebuild(past: Past, store: Store, day: np.datetime64, *, retrain: bool, unti
     cut = last_cut(dataset, past.plan, day)
     if retrain:
         cuts = refit_cuts(dataset, past.plan)
-        bundle = bundle_chain(dataset, past.plan, cuts[cuts <= cut], None, jobs=1)[-1]
+        bundle = train_chain(dataset, past.plan, cuts[cuts <= cut], None, jobs=1).bundles[-1]
     else:
         bundle = Bundle.load(bundle_folder(past.root, cut, snapshot_of(dataset, cut)))
-    _, frame = make_forecast(past.market, observations, dataset, bundle, past.plan)
-    return frame
+    return make_forecast(past.market, observations, dataset, bundle, past.plan).rows
 
 
 def assert_replayed(rebuilt: pd.DataFrame, stored: pd.DataFrame) -> None:
@@ -122,6 +122,7 @@ def assert_replayed(rebuilt: pd.DataFrame, stored: pd.DataFrame) -> None:
 
 
 def replay(past: Past, store: Store, days: Iterable[np.datetime64], early: int) -> None:
+    assert past.walked.forecasts[list(TAIL_COLUMNS)].notna().any().all()
     for place, day in enumerate(days):
         rebuilt = rebuild(past, store, day, retrain=place < early, until=place % 2 == 0)
         assert_replayed(rebuilt, past.stored(day))
@@ -132,7 +133,7 @@ def quick(market: MarketSpec, first: str) -> Plan:
     settings = HeadSettings(
         calibration_dates=60,
         trees=TreeSettings(rounds=10, seeds=2),
-        tail=TailSettings(paths=500, min_days=750, window_days=750),
+        scenarios=ScenarioSettings(paths=500, min_days=750, window_days=750),
     )
     return Plan(settings, np.datetime64(first, "us"), 52, 104, market.config_hash, "test")
 
@@ -181,7 +182,7 @@ def test_a_revision_that_was_known_in_time_does_change_the_week(simulated: Past,
     rows = copy.observations(simulated.market.name, until=simulated.at(day))
     dataset = dataset_for(simulated.market, rows, day)
     bundle = next(b for b in reversed(simulated.walked.bundles) if b.cut <= day)
-    _, frame = make_forecast(simulated.market, rows, dataset, bundle, simulated.plan)
+    frame = make_forecast(simulated.market, rows, dataset, bundle, simulated.plan).rows
     with pytest.raises(AssertionError):
         assert_replayed(frame, simulated.stored(day))
     moved = np.abs(frame["p_switch"].to_numpy() - simulated.stored(day)["p_switch"].to_numpy())
@@ -199,7 +200,7 @@ def test_a_rebuild_from_the_last_vintages_is_caught(simulated: Past, tmp_path: P
     leaked = rows.assign(known_at=first).drop_duplicates(["series", "period"], keep="last")
     dataset = dataset_for(simulated.market, leaked, day)
     bundle = next(b for b in reversed(simulated.walked.bundles) if b.cut <= day)
-    _, frame = make_forecast(simulated.market, leaked, dataset, bundle, simulated.plan)
+    frame = make_forecast(simulated.market, leaked, dataset, bundle, simulated.plan).rows
     with pytest.raises(AssertionError):
         assert_replayed(frame, simulated.stored(day))
     assert not np.allclose(frame["p_large"], simulated.stored(day)["p_large"], rtol=0, atol=1e-9)

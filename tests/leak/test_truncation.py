@@ -28,12 +28,14 @@ def assert_clean(market: MarketSpec, observations: pd.DataFrame, last: np.dateti
     cuts = spread_cuts(full, CUTS)
     assert len(cuts) == CUTS
     assert full.values.notna().any().mean() >= live
+    assert not (full.stale & full.values.notna()).any(axis=None)
     leaks = audit(market, observations, cuts)
     assert not leaks, "\n".join(str(leak) for leak in leaks[:10])
 
 
 def test_toy_market_with_revised_late_and_missing_closes() -> None:
-    """Twelve of its thirteen features; `unheard` is never published."""
+    """Twelve of its thirteen features; `unheard` is never published, and `rate` is stale for a while."""
+    assert build_dataset(toy_observations(1), toy_market(), last_decision()).stale["rate_level"].any()
     assert_clean(toy_market(), toy_observations(1), last_decision(), live=12 / 13)
 
 

@@ -76,15 +76,21 @@ def test_round_trip_is_exact(saved: Path, tmp_path: Path) -> None:
     assert loaded.cut.dtype == bundle.cut.dtype
     assert loaded.settings == bundle.settings
     assert (loaded.scaler, loaded.support) == (bundle.scaler, bundle.support)
-    assert loaded.tails == bundle.tails
-    assert any(tail is not None for tail in loaded.tails.values())
+    assert loaded.volatility == bundle.volatility
+    assert any(params is not None for params in loaded.volatility.values())
+    assert loaded.memory.settled == bundle.memory.settled
+    assert set(loaded.memory.pending) == set(bundle.memory.pending)
+    assert min(len(loaded.memory.settled), len(loaded.memory.pending)) > 0
+    for row, curve in bundle.memory.pending.items():
+        assert np.array_equal(loaded.memory.pending[row], curve)
     assert set(loaded.heads) == {(event, horizon) for event in EVENTS for horizon in HORIZONS}
     for key, head in bundle.heads.items():
         other = loaded.heads[key]
-        assert (other.pool, other.slope) == (head.pool, head.slope)
-        assert other.linear.intercept == head.linear.intercept
-        assert np.array_equal(other.linear.coef, head.linear.coef)
-        assert np.array_equal(other.linear.covariance, head.linear.covariance)
+        assert (other.pool, other.slope, other.prior) == (head.pool, head.slope, head.prior)
+        for mine, theirs in ((head.linear, other.linear), (head.scenario, other.scenario)):
+            assert theirs.intercept == mine.intercept
+            assert np.array_equal(theirs.coef, mine.coef)
+            assert np.array_equal(theirs.covariance, mine.covariance)
         assert len(other.boosters) == len(head.boosters)
     assert contents(loaded.save(tmp_path / "again")) == contents(saved)
 
@@ -139,21 +145,34 @@ def test_a_cut_or_missing_file_is_found(folder: Path, name: str) -> None:
     [
         lambda d: d.pop("heads"),
         lambda d: d["heads"].pop(),
-        lambda d: d["heads"][0].pop("coef"),
-        lambda d: d["heads"][0]["coef"].append(0.5),
-        lambda d: d["heads"][0].update(coef=["a"]),
+        lambda d: d["heads"][0].pop("linear"),
+        lambda d: d["heads"][0].pop("prior"),
+        lambda d: d["heads"][0]["linear"].pop("coef"),
+        lambda d: d["heads"][0]["linear"]["coef"].append(0.5),
+        lambda d: d["heads"][0]["linear"].update(coef=["a"]),
+        lambda d: d["heads"][0]["scenario"]["coef"].append(0.5),
+        lambda d: d["heads"][0]["scenario"].update(covariance=[[1.0]]),
         lambda d: d["heads"][0].update(pool="half"),
         lambda d: d["heads"][0].update(slope=None),
         lambda d: d["heads"][0].update(event="flood"),
-        lambda d: d["heads"][0].update(intercept=float("nan")),
-        lambda d: d["heads"][0]["covariance"].pop(),
+        lambda d: d["heads"][0]["linear"].update(intercept=float("nan")),
+        lambda d: d["heads"][0]["linear"]["covariance"].pop(),
         lambda d: d["features"].pop(),
         lambda d: d["features"][0].update(weight=3),
         lambda d: d["settings"].update(unheard_of=1),
-        lambda d: d["settings"]["tail"].update(paths=-1),
+        lambda d: d["settings"]["scenarios"].update(paths=-1),
         lambda d: d["settings"].pop("trees"),
-        lambda d: d.update(tails=[]),
-        lambda d: d.update(tails={"a": {"omega": 1}}),
+        lambda d: d.update(volatility=[]),
+        lambda d: d.update(volatility={"s300": {"omega": 1}}),
+        lambda d: d["volatility"]["s300"].update(beta=-1.0),
+        lambda d: d["volatility"]["s300"].update(beta="much"),
+        lambda d: d.pop("memory"),
+        lambda d: d["memory"].pop("pending"),
+        lambda d: d["memory"]["settled"][0]["lower"].pop(),
+        lambda d: d["memory"]["settled"][0].update(dates=7),
+        lambda d: d["memory"]["pending"][0]["upper"].pop(),
+        lambda d: [d["memory"]["pending"][0][side].pop() for side in ("lower", "upper")],
+        lambda d: d["memory"]["pending"][0].update(date="soon"),
         lambda d: d.update(cut="soon"),
         lambda d: d.update(scaler=None),
     ],

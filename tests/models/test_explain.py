@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from features.contracts import EVENTS, FAMILIES, HORIZONS, Dataset, Event, FloatArray
 from models.bundle import Bundle
 from models.design import STYLE_FEATURE
-from models.explain import Explanation, explain, probability_points
+from models.explain import SCENARIO_FEATURE, Explanation, explain, probability_points
 from models.predict import head_scores, predict
 from models.schedule import forecast_rows
 from tests import small
@@ -52,7 +52,7 @@ def explained(horizon: int) -> dict[Event, Explanation]:
 @pytest.mark.parametrize("event", EVENTS)
 def test_contributions_add_up_to_the_published_probability(event: Event, horizon: int) -> None:
     bundle, dataset, rows = setting()
-    frame = predict(bundle, dataset, rows, small.base())
+    frame = predict(bundle, dataset, rows, small.base()).forecasts
     mine = explained(horizon)[event]
     shown = frame[frame["horizon_weeks"] == horizon].set_index(["pair", "decision_date"]).loc[rows]
     total = mine.base + mine.contributions.sum(axis=1)
@@ -75,7 +75,8 @@ def test_the_test_exercises_coherence_and_every_part() -> None:
         assert horizon == 1 or (moved["large"] == 0).all()
         for explanation in parts.values():
             assert (np.abs(explanation.contributions).max(axis=0) > 0).mean() > 0.6
-            assert (explanation.contributions[:, explanation.names.index("calibration")] != 0).all()
+            for name in ("calibration", SCENARIO_FEATURE):
+                assert (explanation.contributions[:, explanation.names.index(name)] != 0).all()
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -97,13 +98,16 @@ def test_columns_are_handed_down_to_their_features(event: Event) -> None:
                 tree = head.slope * head.pool * shap[row, place] * share
                 line = head.slope * head.linear.coef[place] * parts[i] if place < layout.signed else 0.0
                 expected[layout.members[i].feature] += tree + line
-        for name in set(mine.names) - set(PSEUDO):
+        for name in set(mine.names) - {SCENARIO_FEATURE, *PSEUDO}:
             assert mine.contributions[row, mine.names.index(name)] == pytest.approx(expected[name], abs=1e-12)
         intercept = head.slope * (head.linear.intercept + head.pool * shap[row, -1])
         assert mine.contributions[row, mine.names.index("intercept")] == pytest.approx(intercept, abs=1e-12)
-        # Where the heads start differs from the base rate: that step is nobody's but the calibration's.
+        # From the pair's base rate to the level of all pairs is nobody's step but the calibration's; from there to
+        # where the head starts it is the scenario set's.
         step = score.level[row] - score.base[row]
         assert mine.contributions[row, mine.names.index("calibration")] == pytest.approx(step, abs=1e-12)
+        moved = score.start[row] - score.level[row]
+        assert mine.contributions[row, mine.names.index(SCENARIO_FEATURE)] == pytest.approx(moved, abs=1e-12)
 
 
 def test_an_absent_feature_says_nothing_beside_live_ones_of_its_family() -> None:
@@ -125,15 +129,25 @@ def test_every_row_of_missing_values_still_adds_up() -> None:
             assert np.isfinite(mine.contributions).all()
 
 
+def test_a_row_without_a_scenario_set_says_that_it_adds_nothing() -> None:
+    bundle, dataset, rows = setting()
+    bare = small.base().assign(**{f"{event}_implied": np.nan for event in EVENTS})
+    for event, mine in explain(bundle, dataset, rows, bare, 4).items():
+        assert (mine.contributions[:, mine.names.index(SCENARIO_FEATURE)] == 0).all(), event
+        np.testing.assert_allclose(mine.base + mine.contributions.sum(axis=1), mine.published, atol=1e-9)
+
+
 def test_names_and_families() -> None:
     bundle, _, rows = setting()
     for mine in explained(1).values():
         assert mine.names[-3:] == PSEUDO
         assert mine.families[-3:] == PSEUDO
-        assert set(mine.names[:-3]) == {info.name for info in bundle.features} | {STYLE_FEATURE}
+        assert set(mine.names[:-3]) == {info.name for info in bundle.features} | {STYLE_FEATURE, SCENARIO_FEATURE}
         assert len(set(mine.names)) == len(mine.names) == len(mine.families)
         assert set(mine.families[:-3]) <= set(FAMILIES)
         assert mine.families[mine.names.index(STYLE_FEATURE)] == "style"
+        assert mine.families[mine.names.index(SCENARIO_FEATURE)] == "scenario"
+        assert mine.families.count("scenario") == 1
         assert mine.contributions.shape == (len(rows), len(mine.names))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +11,17 @@ import pytest
 from features.contracts import EVENTS, FORECAST_COLUMNS, HORIZONS, TAIL_COLUMNS, Dataset, History
 from features.errors import BundleError, LookAheadError
 from models.bundle import Bundle, Support
-from models.predict import check_contract, head_scores, predict
+from models.curve import LEVELS
+from models.implied import pair_states
+from models.predict import Draft, check_contract, draft, finish, head_scores, predict
+from models.scenarios import weighted_tail
 from models.schedule import forecast_rows
-from models.tail import tail_forecast
+from models.simulate import path_events, timing
+from models.validity import MIN_EFFECTIVE
 from tests import small
+
+KEY = ["pair", "decision_date", "horizon_weeks"]
+OUTCOMES = ["spread_realised", "y_switch", "y_large", "y_crash"]
 
 
 def last() -> tuple[Bundle, Dataset, pd.MultiIndex]:
@@ -25,14 +31,17 @@ def last() -> tuple[Bundle, Dataset, pd.MultiIndex]:
 
 
 def forecast(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> pd.DataFrame:
-    return predict(bundle, dataset, rows, small.base())
+    return predict(bundle, dataset, rows, small.base()).forecasts
 
 
-def edited(dataset: Dataset, rows: pd.MultiIndex, change: dict[str, float]) -> Dataset:
-    values = dataset.values.copy()
+def edited(dataset: Dataset, rows: pd.MultiIndex, change: dict[str, float], stale: tuple[str, ...] = ()) -> Dataset:
+    """Return the dataset with other values at some rows, and features called stale there."""
+    values, old = dataset.values.copy(), dataset.stale.copy()
     for name, value in change.items():
         values.loc[rows, name] = value
-    return replace(dataset, values=values)
+    for name in stale:
+        old.loc[rows, name] = True
+    return replace(dataset, values=values, stale=old)
 
 
 def family(bundle: Bundle, name: str) -> list[str]:
@@ -88,7 +97,7 @@ def test_bands_shrink_with_what_the_base_rests_on() -> None:
     few, many = base.copy(), base.copy()
     for event in EVENTS:
         few[f"{event}_n"], many[f"{event}_n"] = 10.0, 10_000.0
-    narrow, wide = (predict(bundle, dataset, rows, each) for each in (many, few))
+    narrow, wide = (predict(bundle, dataset, rows, each).forecasts for each in (many, few))
     for event in EVENTS:
         assert (wide[f"p_{event}_hi"] - wide[f"p_{event}_lo"] > narrow[f"p_{event}_hi"] - narrow[f"p_{event}_lo"]).all()
 
@@ -105,14 +114,35 @@ def test_outcomes_are_null_until_matured_and_then_those_of_the_dataset() -> None
         pd.testing.assert_series_equal(frame[name], outcomes[name].reindex(index).reset_index(drop=True))
 
 
+def without_outcomes(dataset: Dataset, of: pd.Series[bool]) -> Dataset:
+    """Return the dataset as if some outcomes had never been."""
+    blank = dataset.outcomes.copy()
+    blank.loc[of, OUTCOMES] = np.nan
+    return replace(dataset, outcomes=blank)
+
+
 def test_forecasts_do_not_read_outcomes_of_their_own_weeks() -> None:
     bundle, dataset, rows = last()
-    blank = dataset.outcomes.copy()
-    later = blank.index.get_level_values("decision_date") >= pd.Timestamp(bundle.cut)
-    blank.loc[later, ["spread_realised", "y_switch", "y_large", "y_crash"]] = np.nan
-    kept = [name for name in FORECAST_COLUMNS if name not in ("spread_realised", "y_switch", "y_large", "y_crash")]
-    one, two = forecast(bundle, dataset, rows), forecast(bundle, replace(dataset, outcomes=blank), rows)
+    later = dataset.outcomes.index.get_level_values("decision_date") >= pd.Timestamp(bundle.cut)
+    blank = without_outcomes(dataset, pd.Series(later, dataset.outcomes.index))
+    kept = [name for name in FORECAST_COLUMNS if name not in OUTCOMES + list(TAIL_COLUMNS)]
+    one, two = forecast(bundle, dataset, rows), forecast(bundle, blank, rows)
     pd.testing.assert_frame_equal(one[kept], two[kept], check_exact=True)
+    uncorrected = [predict(bundle, each, rows, small.base()).tails.filter(like="raw_") for each in (dataset, blank)]
+    pd.testing.assert_frame_equal(*uncorrected, check_exact=True)
+
+
+def test_tails_read_outcomes_once_they_have_matured_and_not_before() -> None:
+    bundle, dataset, rows = last()
+    day = rows.get_level_values("decision_date").max()
+    at = dataset.clock["decision_at"].loc[day]
+    one = forecast(bundle, dataset, rows)
+    on_time, late = dataset.outcomes["matured_at"] <= at, dataset.outcomes["matured_at"] > at
+    mine = dataset.outcomes.index.get_level_values("decision_date") >= pd.Timestamp(bundle.cut)
+    for chosen, same in ((late, True), (on_time & mine, False)):
+        other = forecast(bundle, without_outcomes(dataset, chosen), rows)
+        last_day = [frame[frame["decision_date"] == day][list(TAIL_COLUMNS)] for frame in (one, other)]
+        assert last_day[0].equals(last_day[1]) == same
 
 
 def test_a_family_without_a_live_feature_abstains() -> None:
@@ -128,17 +158,34 @@ def test_a_family_without_a_live_feature_abstains() -> None:
         assert frame.loc[~gone, f"p_{event}"].notna().all()
 
 
+def test_a_family_of_stale_inputs_abstains_as_stale() -> None:
+    bundle, dataset, rows = last()
+    names = family(bundle, "leverage")
+    gone = dict.fromkeys(names, np.nan)
+    # One stale input is enough: with it back the family could speak again.
+    frame = forecast(bundle, edited(dataset, rows[:4], gone, stale=(names[0],)), rows)
+    mine = pd.MultiIndex.from_frame(frame[["pair", "decision_date"]]).isin(rows[:4])
+    assert set(frame.loc[mine, "validity"]) == {"abstain_stale"}
+    why = "no live feature in leverage: inputs are stale; tail of the untilted scenario set"
+    assert set(frame.loc[mine, "reasons"]) == {why}
+    assert set(frame.loc[~mine, "validity"]) <= {"validated", "stress_supported"}
+    for event in EVENTS:
+        assert frame.loc[mine, [f"p_{event}", f"p_{event}_lo", f"p_{event}_hi"]].isna().all(axis=None)
+        assert frame.loc[mine, f"p_{event}_base"].notna().all()
+
+
 def test_one_live_feature_keeps_a_family_alive() -> None:
     bundle, dataset, rows = last()
-    gone = dict.fromkeys(family(bundle, "leverage")[1:], np.nan)
-    assert set(forecast(bundle, edited(dataset, rows, gone), rows)["validity"]) <= {"validated", "stress_supported"}
+    names = family(bundle, "leverage")[1:]
+    one = edited(dataset, rows, dict.fromkeys(names, np.nan), stale=tuple(names))
+    assert set(forecast(bundle, one, rows)["validity"]) <= {"validated", "stress_supported"}
 
 
 def test_a_family_that_training_never_saw_is_not_asked_for() -> None:
     bundle, dataset, rows = last()
     without = replace(bundle, families=tuple(name for name in bundle.families if name != "leverage"))
     empty = edited(dataset, rows, dict.fromkeys(family(bundle, "leverage"), np.nan))
-    assert "abstain_missing" not in set(forecast(without, empty, rows)["validity"])
+    assert not forecast(without, empty, rows)["validity"].str.startswith("abstain").any()
 
 
 @pytest.mark.parametrize(
@@ -182,20 +229,29 @@ def test_the_border_of_the_seen_has_a_margin_of_a_tenth() -> None:
         assert set(frame["validity"]) == {expected}
 
 
-def test_a_row_alone_equals_the_row_in_its_block() -> None:
+def test_a_row_alone_says_the_same_but_for_its_tail_and_a_day_alone_has_the_same_curves() -> None:
+    # The tilt is joint over the pairs of a day, and the level counts the weeks since the cut.
     bundle, dataset, rows = last()
-    block = forecast(bundle, dataset, rows).set_index(["pair", "decision_date", "horizon_weeks"])
+    block = draft(bundle, dataset, rows, small.base())
+    days = rows.get_level_values("decision_date")
+    shown = block.forecasts.set_index(KEY)
     for place in (0, len(rows) - 1):
-        alone = forecast(bundle, dataset, rows[[place]]).set_index(["pair", "decision_date", "horizon_weeks"])
-        pd.testing.assert_frame_equal(alone, block.loc[alone.index], rtol=0, atol=1e-12)
+        alone = draft(bundle, dataset, rows[[place]], small.base()).forecasts.set_index(KEY)
+        pd.testing.assert_frame_equal(alone, shown.loc[alone.index], rtol=0, atol=1e-12)
+        one_day = draft(bundle, dataset, rows[days == days[place]], small.base())
+        for key, row in one_day.held.items():
+            np.testing.assert_allclose(row.curves, block.held[key].curves, rtol=0, atol=1e-12)
 
 
 def test_inputs_are_not_changed() -> None:
     bundle, dataset, rows = last()
-    kept = [frame.copy() for frame in (dataset.values, dataset.rows, dataset.outcomes, small.base())]
+    given = (dataset.values, dataset.stale, dataset.rows, dataset.outcomes, small.base())
+    kept = [frame.copy() for frame in given]
+    memory = bundle.memory.to_json()
     forecast(bundle, dataset, rows)
-    for frame, old in zip((dataset.values, dataset.rows, dataset.outcomes, small.base()), kept, strict=True):
+    for frame, old in zip(given, kept, strict=True):
         pd.testing.assert_frame_equal(frame, old, check_exact=True)
+    assert bundle.memory.to_json() == memory
 
 
 def test_a_later_bundle_is_refused() -> None:
@@ -228,51 +284,133 @@ def test_a_bundle_of_other_data_is_refused(kind: str) -> None:
     assert raised.value.exit_code == 4
 
 
-def test_the_tail_is_that_of_the_line_up_to_the_day() -> None:
+def test_the_tail_is_read_off_the_tilted_set_at_the_corrected_level() -> None:
     bundle, dataset, rows = last()
-    frame = forecast(bundle, dataset, rows)
-    for pair, day in [(str(pair), pd.Timestamp(str(day))) for pair, day in (rows[0], rows[-1])]:
-        at = dataset.rows["decision_at"].to_dict()[pair, day]
-        dates, line = dataset.lines[pair].as_of(np.datetime64(at, "us"))
-        shown = frame[(frame["pair"] == pair) & (frame["decision_date"] == day)].set_index("horizon_weeks")
-        sessions = pd.DatetimeIndex(dataset.sessions)
-        entry = shown["entry_date"].iloc[0]
-        steps = {h: int(((sessions > entry) & (sessions <= shown["exit_date"].loc[h])).sum()) for h in HORIZONS}
-        gap = int(((sessions > day) & (sessions <= entry)).sum())
-        assert gap >= 1
-        key = zlib.crc32(f"{pair}|{day:%Y-%m-%d}".encode())
-        params = bundle.tails[pair]
-        assert params is not None
-        expected = tail_forecast(params, dates, line[:, 0], gap, steps, key)
+    drafted = draft(bundle, dataset, rows, small.base(), keep_scenarios=True)
+    done = finish(drafted, dataset, bundle.memory)
+    day = rows.get_level_values("decision_date").max()
+    scenarios = drafted.scenarios
+    assert scenarios is not None
+    assert scenarios.weights.std() > 0
+    for pair in [pair for pair in dataset.pairs if (pair.name, day) in rows]:
         for horizon in HORIZONS:
-            for column in TAIL_COLUMNS:
-                assert shown[column].loc[horizon] == vars(expected[horizon])[column]
+            key = (pair.name, day, horizon)
+            raw, shown = done.tails.loc[key], done.forecasts.set_index(KEY).loc[key]
+            spread = scenarios.spread(pair.large, pair.small)[scenarios.exits[horizon]]
+            for sign, side, end in ((1.0, "lower", ""), (-1.0, "upper", "_up")):
+                read = weighted_tail(sign * spread, scenarios.weights, [0.05, 0.025])
+                for name, tail in zip(("95", "975"), read, strict=True):
+                    assert raw[f"raw_var_{name}{end}"] == pytest.approx(sign * tail.var, abs=1e-12)
+                    assert raw[f"raw_es_{name}{end}"] == pytest.approx(sign * tail.es, abs=1e-12)
+                # Between grid points values are interpolated; they stay between those of the neighbours.
+                level = raw[f"level_{side}"]
+                low, high = weighted_tail(sign * spread, scenarios.weights, [level * 0.94, level * 1.06])
+                assert low.var <= sign * shown[f"var_95{end}"] <= high.var
+                assert low.es <= sign * shown[f"es_95{end}"] <= high.es
 
 
-def test_later_vintages_of_the_line_do_not_reach_the_tail() -> None:
+def test_the_set_says_what_the_heads_say_up_to_the_residual_that_is_reported() -> None:
     bundle, dataset, rows = last()
-    until = dataset.rows["decision_at"].reindex(rows).max() + pd.Timedelta(microseconds=1)
-    lines = {}
-    for pair, line in dataset.lines.items():
-        late = np.full(len(line), until.to_datetime64(), "datetime64[us]")
-        lines[pair] = History.of(
-            np.concatenate([line.period, line.period]),
-            np.concatenate([line.known_at, late]),
-            np.concatenate([line.value[:, 0], line.value[:, 0] * 3]),
-        )
-    one, two = forecast(bundle, dataset, rows), forecast(bundle, replace(dataset, lines=lines), rows)
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    drafted = draft(bundle, dataset, rows, small.base(), keep_scenarios=True)
+    day = rows.get_level_values("decision_date").max()
+    scenarios, shown = drafted.scenarios, drafted.forecasts.set_index(KEY)
+    assert scenarios is not None
+    when = timing(dataset.sessions, day.to_datetime64().astype("datetime64[us]"))
+    gaps = []
+    for pair, state in pair_states(dataset, when.day).items():
+        for horizon in HORIZONS:
+            happened = path_events(scenarios, state, when.points, horizon)
+            key = (pair, day, horizon)
+            for place, event in enumerate(EVENTS):
+                p = shown[f"p_{event}"].loc[key]
+                gap = float(scenarios.weights @ happened[event]) - p
+                assert drafted.held[key].residual[place] == pytest.approx(gap, abs=1e-9)
+                gaps.append((abs(gap), abs(happened[event].mean() - p)))
+    left, before = np.array(gaps).mean(axis=0)
+    assert left < before / 2
+
+
+def test_the_scenario_set_is_kept_only_if_asked_for() -> None:
+    bundle, dataset, rows = last()
+    assert draft(bundle, dataset, rows[-2:], small.base()).scenarios is None
+
+
+def test_later_vintages_of_the_closes_do_not_reach_the_tail() -> None:
+    bundle, dataset, rows = last()
+    until = dataset.rows["decision_at"].reindex(rows).max()
+    one = forecast(bundle, dataset, rows)
+    for delay, same in ((pd.Timedelta(microseconds=1), True), (pd.Timedelta(0), False)):
+        closes = {}
+        for segment, close in dataset.closes.items():
+            late = np.full(len(close), (until + delay).to_datetime64(), "datetime64[us]")
+            closes[segment] = History.of(
+                np.concatenate([close.period, close.period]),
+                np.concatenate([close.known_at, late]),
+                np.concatenate([close.value[:, 0], close.value[:, 0] * (3 if segment == dataset.segments[0] else 2)]),
+            )
+        assert one.equals(forecast(bundle, replace(dataset, closes=closes), rows)) == same
 
 
 def test_a_pair_without_a_tail_says_so() -> None:
     bundle, dataset, rows = last()
-    pair = str(rows[0][0])
-    frame = forecast(replace(bundle, tails={**bundle.tails, pair: None}), dataset, rows)
-    mine = frame["pair"] == pair
+    pair = next(each for each in dataset.pairs if each.name == rows[0][0])
+    frame = forecast(replace(bundle, volatility={**bundle.volatility, pair.small: None}), dataset, rows)
+    mine = frame["pair"] == pair.name
     assert frame.loc[mine, list(TAIL_COLUMNS)].isna().all().all()
     assert frame.loc[mine, "reasons"].str.contains("no tail").all()
+    assert frame.loc[mine, [f"p_{event}" for event in EVENTS]].notna().all().all()
     assert frame.loc[~mine, list(TAIL_COLUMNS)].notna().all().all()
     assert not frame.loc[~mine, "reasons"].str.contains("no tail").any()
+
+
+def test_without_the_largest_segment_no_pair_has_a_tail() -> None:
+    bundle, dataset, rows = last()
+    done = predict(
+        replace(bundle, volatility={**bundle.volatility, dataset.segments[0]: None}), dataset, rows, small.base()
+    )
+    assert done.forecasts[list(TAIL_COLUMNS)].isna().all().all()
+    assert done.forecasts["reasons"].str.contains("no tail").all()
+    assert len(done.tails) == 0
+
+
+def test_a_row_that_abstains_keeps_the_tail_of_the_untilted_set() -> None:
+    bundle, dataset, rows = last()
+    gone = edited(dataset, rows[[0]], dict.fromkeys(family(bundle, "leverage"), np.nan))
+    pair, day = rows[0]
+    done = predict(bundle, gone, rows, small.base())
+    for horizon in HORIZONS:
+        key = (str(pair), day, horizon)
+        tail, shown = done.tails.loc[key], done.forecasts.set_index(KEY).loc[key]
+        assert "tail of the untilted scenario set" in shown["reasons"]
+        assert np.isnan(shown["p_crash"])
+        for name in TAIL_COLUMNS:
+            assert tail[f"raw_{name}"] == tail[f"untilted_{name}"]
+    others = done.forecasts[done.forecasts["pair"] != pair]
+    assert not others["reasons"].str.contains("untilted").any()
+    moved = done.tails.drop(index=[(str(pair), day, horizon) for horizon in HORIZONS])
+    assert (moved["raw_var_95"] != moved["untilted_var_95"]).any()
+
+
+@pytest.mark.parametrize(("validity", "expected"), [("validated", "out_of_support"), ("abstain", "abstain_missing")])
+def test_a_stretched_scenario_set_is_out_of_support(validity: str, expected: str) -> None:
+    # So few paths that no tilt leaves enough of them.
+    bundle, dataset, rows = last()
+    few = replace(bundle.settings, scenarios=replace(bundle.settings.scenarios, paths=MIN_EFFECTIVE - 1))
+    if validity == "abstain":
+        dataset = edited(dataset, rows, dict.fromkeys(family(bundle, "leverage"), np.nan))
+    frame = forecast(replace(bundle, settings=few), dataset, rows)
+    assert set(frame["validity"]) == {expected}
+    assert frame["reasons"].str.contains("scenario set stretched").all()
+
+
+def test_a_draft_hands_both_quantile_curves_of_every_row_to_the_memory() -> None:
+    bundle, dataset, rows = last()
+    drafted: Draft = draft(bundle, dataset, rows, small.base())
+    assert set(drafted.quantiles) == {(str(pair), day, horizon) for pair, day in rows for horizon in HORIZONS}
+    for key, curve in drafted.quantiles.items():
+        assert curve.shape == (2, len(LEVELS))
+        assert np.array_equal(curve, drafted.held[key].curves[:, 0])
+        assert (np.diff(curve) >= 0).all()
 
 
 def test_the_later_tail_columns_are_in_order() -> None:

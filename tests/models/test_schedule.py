@@ -12,7 +12,6 @@ import pytest
 from features.errors import DataContractError
 from models.schedule import Plan, bundle_folder, bundle_root, day_text, forecast_rows, last_cut, refit_cuts
 from models.settings import HeadSettings, TreeSettings
-from models.tail import TailSettings
 from tests import small
 
 
@@ -91,7 +90,8 @@ def test_no_rows_before_the_first_decision_and_an_empty_block_is_no_error() -> N
         {"settings": HeadSettings()},
         {"settings": replace(small.plan().settings, winsor=4.0)},
         {"settings": replace(small.plan().settings, trees=TreeSettings(rounds=6, seeds=3))},
-        {"settings": replace(small.plan().settings, tail=TailSettings(paths=201, min_days=250, window_days=500))},
+        {"settings": replace(small.plan().settings, scenarios=replace(small.plan().settings.scenarios, paths=1501))},
+        {"settings": replace(small.plan().settings, scenarios=replace(small.plan().settings.scenarios, seed=1))},
     ],
 )
 def test_whatever_decides_the_numbers_is_in_the_hash(change: dict[str, object]) -> None:

@@ -6,7 +6,9 @@ import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +17,13 @@ from features.contracts import EVENTS, HORIZONS, Dataset
 from features.dataset import build_dataset
 from features.errors import DataContractError
 from models.bundle import Bundle
-from models.climatology import climatology
-from models.heads import calibrate
+from models.heads import Labels, calibrate
 from models.predict import head_scores
 from models.schedule import Plan, bundle_folder, forecast_rows, refit_cuts
+from models.volatility import components, fit_volatility
 from tests import small
-from training.fit import bundle_chain, cut_time, fit_uncalibrated, matured_rows, snapshot_of
+from training.chain import train_chain
+from training.fit import cut_time, fit_uncalibrated, matured_rows, snapshot_of
 
 LABELS = [f"y_{event}" for event in EVENTS]
 
@@ -48,14 +51,12 @@ def planted(dataset: Dataset, later: pd.Series[bool]) -> Dataset:
 
 
 def fitted(dataset: Dataset, cut: np.datetime64) -> Bundle:
-    return fit_uncalibrated(dataset, climatology(dataset), cut, small.plan())
+    return fit_uncalibrated(dataset, small.base(dataset), small.volatility(cut), cut, small.plan())
 
 
-def chain(
-    dataset: Dataset, cuts: int, root: Path | None = None, plan: Plan | None = None, jobs: int = 1
-) -> list[Bundle]:
+def chain(dataset: Dataset, cuts: int, root: Path | None = None, plan: Plan | None = None) -> tuple[Bundle, ...]:
     plan = plan or small.plan()
-    return bundle_chain(dataset, plan, refit_cuts(dataset, plan)[:cuts], root, jobs=1)
+    return train_chain(dataset, plan, refit_cuts(dataset, plan)[:cuts], root, jobs=1).bundles
 
 
 def test_outcomes_that_mature_at_the_cut_or_later_change_nothing(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
@@ -80,20 +81,21 @@ def test_a_calibration_reads_no_outcome_that_matures_at_the_cut_or_later(
 def test_a_calibration_learns_from_each_week_as_the_bundle_in_force_scored_it(bundles: tuple[Bundle, ...]) -> None:
     dataset, plan, last = small.dataset(), small.plan(), bundles[-1]
     for event, horizon in last.heads:
-        rows, y, level = matured_rows(dataset, small.base(), event, horizon, cut_time(dataset, last.cut))
-        known = dict(zip(rows, zip(y, level, strict=True), strict=True))
+        rows, labels = matured_rows(dataset, small.base(), event, horizon, cut_time(dataset, last.cut))
+        known = dict(zip(rows, labels.y, strict=True))
         seen: list[tuple[float, ...]] = []
         days = []
         for bundle, after in pairwise(bundles):
             block = forecast_rows(dataset, plan, bundle.cut, after.cut)
-            raw = head_scores(bundle, dataset, block, small.base(), horizon)[event].raw
-            for row, linear, trees in zip(block, raw.linear, raw.trees, strict=True):
+            score = head_scores(bundle, dataset, block, small.base(), horizon)[event]
+            for row, linear, trees, start in zip(block, score.raw.linear, score.raw.trees, score.start, strict=True):
                 if row in known:
-                    seen.append((linear, trees, *known[row]))
+                    seen.append((linear, trees, known[row], start))
                     days.append(np.datetime64(row[1], "us"))
         parts = np.array(seen).T
         start = replace(last.heads[event, horizon], pool=0.5, slope=1.0)
-        expected = calibrate(start, (parts[0], parts[1]), parts[2], parts[3], np.array(days), last.cut, plan.settings)
+        past = Labels(parts[2], parts[3], np.full(len(days), np.nan), np.array(days))
+        expected = calibrate(start, (parts[0], parts[1]), past, last.cut, plan.settings)
         mine = last.heads[event, horizon]
         assert (mine.pool, mine.slope) == pytest.approx((expected.pool, expected.slope), abs=1e-9)
 
@@ -124,13 +126,16 @@ def test_the_last_matured_outcomes_do_count(tmp_path: Path) -> None:
 def test_matured_rows_are_those_before_the_time(horizon: int) -> None:
     dataset, base = small.dataset(), small.base()
     at = cut_time(dataset, small.MIDDLE)
-    rows, y, offset = matured_rows(dataset, base, "switch", horizon, at)
+    rows, labels = matured_rows(dataset, base, "switch", horizon, at)
     outcomes = dataset.outcomes.xs(horizon, level="horizon_weeks")
     expected = outcomes[(outcomes["matured_at"] < pd.Timestamp(at)) & outcomes["y_switch"].notna()]
     assert list(rows) == list(expected.index)
-    assert np.array_equal(y, expected["y_switch"])
-    rate = base["switch_shared"].xs(horizon, level="horizon_weeks").loc[rows]
-    np.testing.assert_allclose(offset, np.log(rate / (1 - rate)), atol=1e-12)
+    assert np.array_equal(labels.y, expected["y_switch"])
+    assert np.array_equal(labels.dates, rows.get_level_values("decision_date").to_numpy("datetime64[us]"))
+    for found, name in ((labels.level, "switch_shared"), (labels.implied, "switch_implied")):
+        rate = base[name].xs(horizon, level="horizon_weeks").loc[rows]
+        np.testing.assert_allclose(found, np.log(rate / (1 - rate)), atol=1e-12)
+    assert 0.05 < np.isfinite(labels.implied).mean() < 0.95
     # At the very time of its maturity an outcome is not yet used.
     on_time = outcomes["matured_at"].drop_duplicates().sort_values().iloc[500].to_datetime64()
     assert (outcomes.loc[matured_rows(dataset, base, "switch", horizon, on_time)[0], "matured_at"] < on_time).all()
@@ -158,29 +163,60 @@ def test_a_bundle_equals_one_trained_on_what_was_known_at_its_cut(
     assert same(chain(short, place + 1)[-1], bundles[place], tmp_path)
 
 
-def test_an_interrupted_chain_resumes_with_the_same_bytes(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Count the boosters that LightGBM trains."""
+    calls: list[object] = []
+    train = lgb.train
+
+    def counted(*args: Any, **kwargs: Any) -> lgb.Booster:
+        calls.append(kwargs)
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(lgb, "train", counted)
+    return calls
+
+
+def written(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_an_interrupted_chain_resumes_with_the_same_bytes(
+    bundles: tuple[Bundle, ...], trained: list[object], tmp_path: Path
+) -> None:
     dataset, plan, root = small.dataset(), small.plan(), tmp_path / "root"
-    done: list[str] = []
+    one_bundle = len(EVENTS) * len(HORIZONS) * plan.settings.trees.seeds
 
-    def stop(cut: str) -> None:
-        done.append(cut)
-        if len(done) == 2:
-            raise KeyboardInterrupt
+    def interrupted(stage: str, at: int) -> None:
+        def stop(now: str, done: int, total: int) -> None:
+            if (now, done) == (stage, at):
+                raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        bundle_chain(dataset, plan, refit_cuts(dataset, plan), root, jobs=1, progress=stop)
-    finished = {path: path.stat().st_mtime_ns for path in root.rglob("*.json")}
-    assert len(list(root.iterdir())) == 2
+        with pytest.raises(KeyboardInterrupt):
+            train_chain(dataset, plan, refit_cuts(dataset, plan), root, jobs=1, progress=stop)
+
+    # Once among the refits, once among the forecasts: two bundles are finished, two wait for their memory.
+    interrupted("train", 2)
+    assert len({path.parent for path in written(root / "unfinished")}) == 2
+    assert [path.name for path in root.iterdir()] == ["unfinished"]
+    assert len(trained) == 2 * one_bundle
+    interrupted("forecast", 2)
+    finished = {path: at for path, at in written(root).items() if "unfinished" not in path.parts}
+    assert len({path.parent for path in finished}) == len({path.parent for path in written(root / "unfinished")}) == 2
     resumed = chain(dataset, 4, root)
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert finished.items() <= written(root).items()
+    assert len(trained) == 4 * one_bundle
+    assert len(list(root.iterdir())) == 4
     for mine, other in zip(resumed, bundles, strict=True):
         assert same(mine, other, tmp_path)
         folder = bundle_folder(root, mine.cut, snapshot_of(dataset, mine.cut))
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents(other, tmp_path / "one")
     # Once all are there, nothing is trained or written.
-    written = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    chain(dataset, 4, root)
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == written
+    all_of_it = written(root)
+    again = chain(dataset, 4, root)
+    assert written(root) == all_of_it
+    assert len(trained) == 4 * one_bundle
+    assert same(again[-1], bundles[-1], tmp_path)
 
 
 def test_a_damaged_bundle_is_trained_again_and_others_are_kept(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
@@ -197,7 +233,7 @@ def test_a_damaged_bundle_is_trained_again_and_others_are_kept(bundles: tuple[Bu
 
 def test_a_bundle_of_another_configuration_or_catalogue_is_not_used(tmp_path: Path) -> None:
     dataset, root = small.dataset(), tmp_path / "root"
-    [ours] = chain(dataset, 1, root)
+    (ours,) = chain(dataset, 1, root)
     other = small.plan(settings=replace(small.plan().settings, ridge_penalty=5.0))
     [theirs] = chain(dataset, 1, root, other)
     assert (theirs.config_hash, theirs.settings) == (other.config_hash, other.settings)
@@ -217,10 +253,12 @@ def test_what_a_bundle_says_of_itself(bundles: tuple[Bundle, ...]) -> None:
         assert (bundle.config_hash, bundle.code_version) == (plan.config_hash, "test")
         assert (bundle.market, bundle.simulated) == ("sample", True)
         assert set(bundle.families) <= {info.family for info in dataset.features}
-        for pair in dataset.pairs:
-            tail = bundle.tails[pair.name]
-            assert tail is not None
-            assert tail.fitted_through == bundle.cut.astype("datetime64[D]").astype(int)
+        assert tuple(bundle.volatility) == dataset.segments
+        held = components(dataset.closes, dataset.segments, cut_time(dataset, bundle.cut), bundle.cut)
+        assert held[dataset.segments[1]].dates[-1] == bundle.cut
+        # One of the five, to save time; `tests/training/test_volatility.py` fits them all.
+        expected = fit_volatility(held[dataset.segments[1]], plan.settings.scenarios)
+        assert bundle.volatility[dataset.segments[1]] == expected
 
 
 def test_families_are_those_that_lived_in_the_last_year() -> None:
@@ -242,9 +280,11 @@ def test_too_little_history_and_a_wrong_cut_are_refused_in_words() -> None:
         fitted(dataset, early)
 
 
-def test_a_line_too_short_for_a_tail_gives_none() -> None:
-    settings = replace(
-        small.plan().settings, tail=replace(small.plan().settings.tail, min_days=90_000, window_days=90_000)
-    )
-    bundle = fit_uncalibrated(small.dataset(), small.base(), small.FIRST, small.plan(settings=settings))
-    assert set(bundle.tails.values()) == {None}
+def test_closes_too_short_for_a_scenario_set_train_all_the_same() -> None:
+    scenarios = replace(small.plan().settings.scenarios, min_days=90_000, window_days=90_000)
+    plan = small.plan(settings=replace(small.plan().settings, scenarios=scenarios))
+    [bundle] = chain(small.dataset(), 1, plan=plan)
+    assert set(bundle.volatility.values()) == {None}
+    for head in bundle.heads.values():
+        assert (head.scenario.coef == 0).all()
+        assert np.abs(head.linear.coef).max() > 0

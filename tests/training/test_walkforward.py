@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.contracts import FORECAST_COLUMNS, HORIZONS
+from features.contracts import FORECAST_COLUMNS, HORIZONS, TAIL_COLUMNS
 from features.errors import DataContractError
 from models.bundle import Bundle
 from models.predict import predict
 from models.schedule import forecast_rows, refit_cuts
 from tests import small
-from training.fit import bundle_chain
+from training.chain import train_chain
 from training.walkforward import walk_forward
 
 OUTCOMES = ["spread_realised", "y_switch", "y_large", "y_crash"]
@@ -45,7 +45,7 @@ def test_all_rows_of_all_pairs_from_the_first_decision_to_the_end() -> None:
 def test_each_block_is_what_its_bundle_predicts() -> None:
     bundle = small.walked().bundles[1]
     rows = forecast_rows(small.dataset(), small.plan(), bundle.cut, small.walked().bundles[2].cut)
-    again = predict(bundle, small.dataset(), rows, small.base())
+    again = predict(bundle, small.dataset(), rows, small.base()).forecasts
     stored = small.walked().forecasts
     stored = stored[stored["bundle_cut"] == pd.Timestamp(bundle.cut)].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, stored, check_exact=True)
@@ -55,16 +55,19 @@ def test_the_final_model_is_the_last_refit(tmp_path: Path) -> None:
     last = refit_cuts(small.dataset(), small.plan())[-1]
     cuts = refit_cuts(small.dataset(last), small.plan())
     assert cuts[-1] == last
-    final = bundle_chain(small.dataset(last), small.plan(), cuts, None, jobs=1)[-1]
+    final = train_chain(small.dataset(last), small.plan(), cuts, None, jobs=1).bundles[-1]
     assert contents(final, tmp_path / "one") == contents(small.walked().bundles[-1], tmp_path / "other")
 
 
 def test_the_years_after_a_day_do_not_change_the_rows_up_to_it() -> None:
-    short = walk_forward(small.dataset(small.MIDDLE), small.plan(), None, jobs=1).forecasts
-    whole = small.walked().forecasts
+    walked = walk_forward(small.dataset(small.MIDDLE), small.plan(), None, jobs=1)
+    short, whole = walked.forecasts, small.walked().forecasts
     whole = whole[whole["decision_date"] <= pd.Timestamp(small.MIDDLE)].reset_index(drop=True)
     assert len(short) == len(whole) > 300
+    assert short[list(TAIL_COLUMNS)].notna().all().all()
     pd.testing.assert_frame_equal(short.drop(columns=OUTCOMES), whole.drop(columns=OUTCOMES), rtol=0, atol=1e-12)
+    pd.testing.assert_frame_equal(walked.tails, small.walked().tails.loc[walked.tails.index], rtol=0, atol=1e-12)
+    pd.testing.assert_frame_equal(walked.base, small.base().loc[walked.base.index], rtol=0, atol=1e-12)
     # Outcomes are filled in as they mature, and never change.
     known = short["y_large"].notna()
     assert 0 < (~known).sum() <= 2 * 4 * 6
@@ -81,7 +84,13 @@ def test_interrupted_and_resumed_on_two_processes_it_gives_the_same_rows(tmp_pat
     seen: list[tuple[str, int, int]] = []
     resumed = walk_forward(small.dataset(), small.plan(), tmp_path, jobs=2, progress=lambda *at: seen.append(at))
     pd.testing.assert_frame_equal(resumed.forecasts, small.walked().forecasts, rtol=0, atol=1e-12)
-    assert seen == [(stage, done, 4) for stage in ("train", "forecast") for done in (1, 2, 3, 4)]
+    pd.testing.assert_frame_equal(resumed.tails, small.walked().tails, rtol=0, atol=1e-12)
+    stages = list(dict.fromkeys(stage for stage, _, _ in seen))
+    assert stages == ["volatility", "scenarios", "train", "forecast"]
+    for stage in stages:
+        steps = [(done, total) for name, done, total in seen if name == stage]
+        assert steps == [(done, len(steps)) for done in range(1, len(steps) + 1)]
+        assert stage not in ("train", "forecast") or len(steps) == 4
     assert len(list(tmp_path.iterdir())) == 4
     for folder, bundle in zip(sorted(tmp_path.iterdir()), small.walked().bundles, strict=True):
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents(bundle, tmp_path / "x")
