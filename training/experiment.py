@@ -45,8 +45,8 @@ def run_study(
     artifacts : Path
         Finished bundles are kept below it and reused.
     scored_until : date, optional
-        Scores, plots and folds stop at this decision; the forecasts run to the end. Until a configuration is frozen
-        the later years are not looked at.
+        Scores, plots and folds stop at this decision, and bundles that learned from later years are not shown; the
+        forecasts run to the end. Until a configuration is frozen the later years are not looked at.
     jobs : int
     progress : callable
         Told (stage, done, total).
@@ -55,6 +55,9 @@ def run_study(
     walked = walk_forward(dataset, plan, root, jobs=jobs, progress=progress)
     last = walked.bundles[-1]
     shown = shown_rows(walked.forecasts, scored_until)
+    shown_bundles = tuple(b for b in walked.bundles if scored_until is None or b.cut <= np.datetime64(scored_until))
+    stop = None if scored_until is None else np.datetime64(scored_until, "us") + np.timedelta64(1, "D")
+    shown_block = forecast_rows(dataset, plan, shown_bundles[-1].cut, stop) if shown_bundles else None
     return Study(
         market=dataset.market,
         simulated=dataset.simulated,
@@ -65,11 +68,15 @@ def run_study(
         forecasts=walked.forecasts,
         scores=score_table(shown),
         yearly=yearly_table(shown),
-        folds=fold_table(shown, dataset, walked.bundles),
+        folds=fold_table(shown, dataset, shown_bundles),
         cut=day_text(last.cut),
         bundle_dir=bundle_folder(root, last.cut, last.snapshot_id),
         scored_until=scored_until,
-        contributions=last_contributions(dataset, plan, last),
+        tails=walked.tails,
+        implied=walked.base[[f"{event}_implied" for event in EVENTS]],
+        contributions=(
+            {} if shown_block is None else last_contributions(dataset, shown_bundles[-1], shown_block, walked.base)
+        ),
     )
 
 
@@ -92,10 +99,10 @@ def fold_table(forecasts: pd.DataFrame, dataset: Dataset, bundles: tuple[Bundle,
     return pd.DataFrame(rows)
 
 
-def last_contributions(dataset: Dataset, plan: Plan, bundle: Bundle) -> dict[Event, Contributions]:
-    """Explain the 4-week heads of a bundle on all rows it may forecast."""
-    base = climatology(dataset)
-    rows = forecast_rows(dataset, plan, bundle.cut, None)
+def last_contributions(
+    dataset: Dataset, bundle: Bundle, rows: pd.MultiIndex, base: pd.DataFrame
+) -> dict[Event, Contributions]:
+    """Explain the 4-week heads of a bundle on rows that it may forecast."""
     result = {}
     for event, explanation in explain(bundle, dataset, rows, base, 4).items():
         kept = [
@@ -109,12 +116,22 @@ def last_contributions(dataset: Dataset, plan: Plan, bundle: Bundle) -> dict[Eve
     return result
 
 
-def baseline_table(forecasts: pd.DataFrame, dataset: Dataset, plan: Plan) -> pd.DataFrame:
-    """Return the pooled and per-pair score table of the heads and of every baseline on the same rows."""
+def baseline_table(
+    forecasts: pd.DataFrame, dataset: Dataset, plan: Plan, implied: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the pooled and per-pair score table of the heads and of every baseline on the same rows.
+
+    `implied` adds the untilted scenario set as it is, `scenario_set`; where there is no set it says the base rate.
+    """
     base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
     parts = {"heads": forecasts}
     for name, frame in baseline_forecasts(dataset, base, refit_cuts(dataset, plan)).items():
         parts[name] = with_probabilities(forecasts, frame)
+    if implied is not None:
+        columns = [f"p_{event}" for event in EVENTS]
+        rates = base.set_axis(columns, axis=1)
+        named = implied[[f"{event}_implied" for event in EVENTS]].set_axis(columns, axis=1)
+        parts["scenario_set"] = with_probabilities(forecasts, named.reindex(rates.index).fillna(rates))
     tables = [score_table(part).assign(model=name) for name, part in parts.items()]
     return pd.concat(tables, ignore_index=True)
 

@@ -34,14 +34,18 @@ class Study:
         Rows of the walk-forward, all of them.
     scores, yearly : pandas.DataFrame
         `score_table` and `yearly_table` of the rows up to `scored_until`.
+    tails : pandas.DataFrame
+        What the tails were before tilt and level correction, see `models.tails.tail_frame`.
     folds : pandas.DataFrame
-        One row per refit: `cut` and numbers such as `n_train`, `log_loss_in`, `log_loss_out`.
+        One row per refit up to `scored_until`: `cut` and numbers such as `n_train`, `log_loss_in`, `log_loss_out`.
     cut : str
         Cut of the last refit, YYYY-MM-DD.
     bundle_dir : Path
         Folder of the bundle of the last refit.
     contributions : mapping of event to Contributions
-        Of the last refit; may be empty.
+        Of the last refit that may be shown; may be empty.
+    implied : pandas.DataFrame, optional
+        `EVENT_implied` of every row, what the untilted scenario set says (`models.implied`).
     scored_until : date, optional
         Last decision that tables and figures may show; until a configuration is frozen nobody looks at later years.
     """
@@ -53,12 +57,14 @@ class Study:
     snapshot_id: str
     git_commit: str
     forecasts: pd.DataFrame
+    tails: pd.DataFrame
     scores: pd.DataFrame
     yearly: pd.DataFrame
     folds: pd.DataFrame
     cut: str
     bundle_dir: Path
     contributions: Mapping[Event, Contributions] = field(default_factory=dict)
+    implied: pd.DataFrame | None = None
     scored_until: date | None = None
 
     @property

@@ -60,6 +60,7 @@ def study(folder: Path, simulated: bool = True) -> Study:
         git_commit="0123abc",
         cut="2023-06-30",
         forecasts=forecasts,
+        tails=pd.DataFrame({"effective_size": 900.0}, index=forecasts.index),
         scores=score_table(forecasts),
         yearly=yearly_table(forecasts),
         folds=folds,
