@@ -10,10 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from features.errors import CapshiftError, DataContractError
+from serving.evaluate_command import evaluate
+from serving.options import (
+    DEFAULT_ARTIFACTS,
+    Artifacts,
+    AsOf,
+    Jobs,
+    Lang,
+    Market,
+    Pair,
+    Seed,
+    Source,
+    Strict,
+    TrackingUri,
+    Vintages,
+)  # fmt: skip
+from serving.risk_command import risk
 from serving.steps import (
     Choice,
-    Language,
-    decision_of,
     ingest_source,
     market_spec,
     open_store,
@@ -21,8 +35,10 @@ from serving.steps import (
     print_forecast,
     progress_bars,
     publish,
+    stored_decision,
     training_plan,
 )
+from serving.style_command import ManyValues, eligible, style
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,28 +59,6 @@ app = typer.Typer(
     "Precedence of options: flag, CAPSHIFT_* environment, capshift.toml, default.",
 )
 
-Market = Annotated[str, typer.Option(envvar="CAPSHIFT_MARKET", help="Built-in market or path of a definition (.toml).")]
-Source = Annotated[
-    Path | None,
-    typer.Option(envvar="CAPSHIFT_SOURCE", help="Data root; a simulated market needs none.", show_default=False),
-]
-Artifacts = Annotated[Path, typer.Option(envvar="CAPSHIFT_ARTIFACTS", help="Folder of store, bundles and products.")]
-AsOf = Annotated[
-    str | None, typer.Option(envvar="CAPSHIFT_AS_OF", help="Decision day YYYY-MM-DD; the newest by default.")
-]
-Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processes for training.")]
-Seed = Annotated[int, typer.Option(envvar="CAPSHIFT_SEED", min=0, help="Seed of a simulated market.")]
-Lang = Annotated[Language, typer.Option(envvar="CAPSHIFT_LANG", help="Language of the note.")]
-Pair = Annotated[str | None, typer.Option(envvar="CAPSHIFT_PAIR", help="Pair that leads the note.")]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; by default a SQLite file in the artefacts folder."),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse bad points instead of putting them in quarantine.")]
-Vintages = Annotated[bool, typer.Option("--vintages", help="Also read the definition's files of old vintages.")]
-
-_DEFAULT_ARTIFACTS = Path("artifacts")
-
 
 @app.callback()
 def _configure(context: typer.Context) -> None:
@@ -78,18 +72,27 @@ def _configure(context: typer.Context) -> None:
         known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "tracking_uri"}
         if unknown := sorted(set(table) - known):
             raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-        commands = cast(Any, context.command).commands
-        context.default_map = {
-            name: {key: table[key] for key in table if key in {option.name for option in command.params}}
-            for name, command in commands.items()
-        }
+        context.default_map = _defaults(cast(Any, context.command), table)
+
+
+def _defaults(group: Any, table: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table says for the options of every command below a group."""
+    return {
+        name: _defaults(command, table)
+        if hasattr(command, "commands")
+        else {key: table[key] for key in table if key in {option.name for option in command.params}}
+        for name, command in group.commands.items()
+    }
+
+
+app.add_typer(evaluate)
 
 
 @app.command()
 def ingest(
     market: Market = "sample",
     source: Source = None,
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     seed: Seed = 0,
     strict: Strict = False,
     vintages: Vintages = False,
@@ -103,7 +106,7 @@ def ingest(
 
 
 @app.command()
-def audit(market: Market = "sample", artifacts: Artifacts = _DEFAULT_ARTIFACTS, as_of: AsOf = None) -> None:
+def audit(market: Market = "sample", artifacts: Artifacts = DEFAULT_ARTIFACTS, as_of: AsOf = None) -> None:
     """List everything known to be wrong with the stored data of a market; exit code 2 on an unquarantined error.
 
     Reads ARTIFACTS/store.duckdb; writes nothing.
@@ -130,7 +133,7 @@ def audit(market: Market = "sample", artifacts: Artifacts = _DEFAULT_ARTIFACTS, 
 @app.command()
 def train(
     market: Market = "sample",
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
     jobs: Jobs = 2,
     tracking_uri: TrackingUri = None,
@@ -140,15 +143,14 @@ def train(
     Reads ARTIFACTS/store.duckdb; writes ARTIFACTS/bundles and the MLflow run; finished bundles are reused.
     """
     spec = market_spec(market)
-    observations = open_store(artifacts).observations(spec.name)
-    _study(spec, observations, decision_of(spec, observations, as_of), artifacts, jobs, tracking_uri)
+    _study(spec, *stored_decision(spec, artifacts, as_of), artifacts, jobs, tracking_uri)
 
 
 @app.command()
 def backtest(
     market: Market = "sample",
     source: Source = None,
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
     out: Annotated[Path | None, typer.Option(help="Parquet; ARTIFACTS/MARKET/forecasts.parquet by default.")] = None,
     jobs: Jobs = 2,
@@ -166,11 +168,10 @@ def backtest(
     spec = market_spec(market)
     if source is not None or spec.simulated:
         ingest_source(spec, source, artifacts, seed)
-    observations = open_store(artifacts).observations(spec.name)
-    day = decision_of(spec, observations, as_of)
+    observations, day = stored_decision(spec, artifacts, as_of)
     study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
-    table = baseline_table(study.shown, dataset, plan)
+    table = baseline_table(study.shown, dataset, plan, study.implied)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
     results = results_markdown(table, spec.simulated, spec.schedule.scored_until)
     write_text(scores.with_suffix(".md"), results)
@@ -181,7 +182,7 @@ def backtest(
 @app.command()
 def forecast(
     market: Market = "sample",
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle folder; by default that of the schedule.")] = None,
     pair: Pair = None,
@@ -192,15 +193,14 @@ def forecast(
     Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes.
     """
     spec = market_spec(market)
-    observations = open_store(artifacts).observations(spec.name)
-    publish(spec, observations, decision_of(spec, observations, as_of), artifacts, Choice(lang, pair, bundle))
+    publish(spec, *stored_decision(spec, artifacts, as_of), artifacts, Choice(lang, pair, bundle))
 
 
 @app.command()
 def weekly(
     market: Market = "sample",
     source: Source = None,
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
     pair: Pair = None,
     lang: Lang = "en",
@@ -214,8 +214,7 @@ def weekly(
     """
     spec = market_spec(market)
     ingest_source(spec, source, artifacts, seed)
-    observations = open_store(artifacts).observations(spec.name)
-    day = decision_of(spec, observations, as_of)
+    observations, day = stored_decision(spec, artifacts, as_of)
 
     def train_first() -> None:
         _study(spec, observations, day, artifacts, jobs, tracking_uri)
@@ -226,7 +225,7 @@ def weekly(
 @app.command()
 def show(
     market: Market = "sample",
-    artifacts: Artifacts = _DEFAULT_ARTIFACTS,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
     lang: Lang = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -247,10 +246,15 @@ def show(
         print_forecast(stored, lang)
 
 
+app.command()(risk)
+app.command()(style)
+app.command(cls=ManyValues)(eligible)
+
+
 def main() -> None:
     """Run the command line; every error is one sentence and an exit code."""
     try:
-        app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except CapshiftError as error:
         typer.echo(f"error: {error}", err=True)
         rows = getattr(error, "rows", None)
@@ -259,13 +263,11 @@ def main() -> None:
             if len(rows) > 5:
                 typer.echo(f"... and {len(rows) - 5} more row(s)", err=True)
         sys.exit(error.exit_code)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except typer.TyperException as error:
         typer.echo(f"error: {error.format_message()}; see `capshift --help`", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("interrupted; finished bundles are kept, run the command again to go on", err=True)
+        typer.echo("interrupted; finished parts are kept, run the command again to go on", err=True)
         sys.exit(130)
     except Exception as error:
         if sys.flags.dev_mode:
@@ -276,6 +278,9 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+    # Outside of standalone mode `typer.Exit` does not raise: its code is what the application returns.
+    if code:
+        sys.exit(code)
 
 
 def _study(

@@ -15,7 +15,7 @@ from features.market import MarketSpec
 from features.panel import resolve_inputs
 from features.publication import rule_days
 from features.store import histories
-from serving.record import NextRelease, StyleHistory
+from serving.record import AbsentInput, NextRelease, StyleHistory
 
 _FLIP_WEEKS = 13
 _NEXT_DAYS = 35
@@ -50,8 +50,8 @@ def style_history(dataset: Dataset, pair: str) -> StyleHistory:
 
 def absent_features(
     market: MarketSpec, observations: pd.DataFrame, dataset: Dataset, day: np.datetime64, pair: str
-) -> dict[str, str]:
-    """Say for every feature that a pair lacks on a decision why it is absent.
+) -> dict[str, tuple[AbsentInput, ...]]:
+    """Say for every feature that a pair lacks on a decision why it is absent: at least one reason each.
 
     Information set: rows with known_at <= the decision.
     """
@@ -61,16 +61,16 @@ def absent_features(
     absent = {}
     for name in dataset.values.columns[gone]:
         spec = market.features[str(name)]
-        reasons = []
+        reasons: list[AbsentInput] = []
         for source in resolve_inputs(spec, market.pairs[pair]):
             series = market.series.get(source)
             if source not in newest.index or series is None:
-                reasons.append(f"{source}: not in the data")
+                reasons.append(AbsentInput("not_in_data", source))
             elif series.died is not None and np.datetime64(series.died, "us") < day:
-                reasons.append(f"{source}: ended {series.died}")
+                reasons.append(AbsentInput("ended", source, series.died))
             elif day - newest[source].to_datetime64() > np.timedelta64(series.stale_days, "D"):
-                reasons.append(f"{source}: stale, newest value of {newest[source]:%Y-%m-%d}")
-        absent[str(name)] = "; ".join(reasons) or "history too short or inputs without a common date"
+                reasons.append(AbsentInput("stale", source, newest[source].date()))
+        absent[str(name)] = tuple(reasons) or (AbsentInput("too_short"),)
     return absent
 
 

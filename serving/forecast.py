@@ -12,19 +12,23 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset, Event, Style, Validity
+from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset, Event, Style
 from features.dataset import build_dataset, decision_times, market_calendar
 from features.errors import DataContractError, StaleDataError
 from features.forecasts import checked_forecasts
 from features.market import MarketSpec
+from models.base import base_frame
 from models.bundle import Bundle
-from models.climatology import climatology
 from models.design import STYLE_FEATURE
-from models.explain import Explanation, explain, probability_points
-from models.predict import predict
+from models.explain import SCENARIO_FEATURE, Explanation, explain, probability_points
+from models.implied import implied_probabilities
+from models.predict import check_contract, draft, finish
+from models.scenarios import ScenarioSet
 from models.schedule import Plan, day_text, forecast_rows
+from models.validity import Judgement
 from serving.context import absent_features, next_releases, style_history
-from serving.record import Driver, Forecast, HeadForecast, PairForecast
+from serving.record import Driver, Forecast, HeadForecast, PairForecast, TailDetail
+from serving.risk_view import leverage_view, spread_fan
 
 
 def latest_decision(market: MarketSpec, observations: pd.DataFrame) -> np.datetime64:
@@ -70,6 +74,24 @@ def dataset_for(market: MarketSpec, observations: pd.DataFrame, day: np.datetime
     return dataset
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One day's call.
+
+    Parameters
+    ----------
+    forecast : Forecast
+    rows : pandas.DataFrame
+        The same numbers with the columns of `features.contracts.FORECAST_COLUMNS`.
+    scenarios : ScenarioSet, optional
+        The tilted set; None while too few segments have a history.
+    """
+
+    forecast: Forecast
+    rows: pd.DataFrame
+    scenarios: ScenarioSet | None
+
+
 def make_forecast(
     market: MarketSpec,
     observations: pd.DataFrame,
@@ -77,7 +99,7 @@ def make_forecast(
     bundle: Bundle,
     plan: Plan,
     headline: str | None = None,
-) -> tuple[Forecast, pd.DataFrame]:
+) -> Call:
     """Forecast the dataset's last decision day.
 
     Parameters
@@ -93,12 +115,6 @@ def make_forecast(
         Says which pairs are old enough.
     headline : str, optional
         The pair that leads the note; by default the market's.
-
-    Returns
-    -------
-    forecast : Forecast
-    rows : pandas.DataFrame
-        The same numbers with the columns of `features.contracts.FORECAST_COLUMNS`.
 
     Raises
     ------
@@ -117,14 +133,27 @@ def make_forecast(
             f"pair {headline} of market {market.name!r} has less than {plan.min_weeks} weeks of history, or no close, "
             f"on {day_text(day)}"
         )
-    base = climatology(dataset)
-    frame = checked_forecasts(predict(bundle, dataset, rows, base))
+    check_contract(bundle, dataset, rows)
+    block = forecast_rows(dataset, plan, bundle.cut, None)
+    days = np.unique(block.get_level_values("decision_date").to_numpy("datetime64[us]"))
+    settings = bundle.settings.scenarios
+    base = base_frame(dataset, implied_probabilities(dataset, {bundle.cut: bundle.volatility}, days, settings))
+    drafted = draft(bundle, dataset, block, base, keep_scenarios=True)
+    done = finish(drafted, dataset, bundle.memory)
+    whole = checked_forecasts(done.forecasts)
+    frame = whole[whole["decision_date"] == pd.Timestamp(day)].reset_index(drop=True)
     pairs = []
     for horizon in HORIZONS:
         explanations = explain(bundle, dataset, rows, base, horizon)
         for place, (pair, _) in enumerate(rows):
             row = frame[(frame["pair"] == pair) & (frame["horizon_weeks"] == horizon)].iloc[0]
-            pairs.append(_pair(market, dataset, row, explanations, place))
+            key = (str(pair), pd.Timestamp(day), horizon)
+            extra = _Extra(drafted.judgements[key], _detail(done.tails, key))
+            pairs.append(_pair(market, dataset, row, explanations, place, extra))
+    scenarios, spec = drafted.scenarios, market.pairs[headline]
+    fan = None
+    if scenarios is not None and {spec.large, spec.small} <= set(scenarios.segments):
+        fan = spread_fan(scenarios, headline, (spec.large, spec.small), pairs[0].entry_date)
     at = decision_times(market, np.array([day]))[0]
     names = {name: (spec.name or name, spec.name_zh or spec.name or name) for name, spec in market.pairs.items()}
     forecast = Forecast(
@@ -138,6 +167,8 @@ def make_forecast(
         pair_names=names,
         pairs=tuple(pairs),
         history=style_history(dataset, headline),
+        fan=fan,
+        leverage=None if scenarios is None else leverage_view(market, observations, scenarios, day, at),
         absent=absent_features(market, observations, dataset, day, headline),
         next_releases=next_releases(market, observations, day, at),
         bundle_cut=_date(bundle.cut),
@@ -145,11 +176,40 @@ def make_forecast(
         config_hash=bundle.config_hash,
         code_version=bundle.code_version,
     )
-    return forecast, frame
+    return Call(forecast, frame, scenarios)
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """What a row says beside its numbers."""
+
+    judgement: Judgement
+    tail: TailDetail | None
+
+
+def _detail(tails: pd.DataFrame, key: tuple[str, pd.Timestamp, int]) -> TailDetail | None:
+    """Return what a row's tail was before tilt and correction; None without a tail."""
+    if key not in tails.index:
+        return None
+    row = tails.loc[[key]].iloc[0]
+    residual = {event: float(row[f"residual_{event}"]) for event in EVENTS}
+    return TailDetail(
+        level_lower=float(row["level_lower"]),
+        level_upper=float(row["level_upper"]),
+        uncorrected={name: float(row[f"raw_{name}"]) for name in TAIL_COLUMNS},
+        untilted={name: float(row[f"untilted_{name}"]) for name in TAIL_COLUMNS},
+        residual={event: gap if np.isfinite(gap) else None for event, gap in residual.items()},
+        effective_size=float(row["effective_size"]),
+    )
 
 
 def _pair(
-    market: MarketSpec, dataset: Dataset, row: pd.Series, explanations: Mapping[Event, Explanation], place: int
+    market: MarketSpec,
+    dataset: Dataset,
+    row: pd.Series,
+    explanations: Mapping[Event, Explanation],
+    place: int,
+    extra: _Extra,
 ) -> PairForecast:
     pair, day = str(row["pair"]), row["decision_date"]
     past = dataset.rows.loc[pair]
@@ -171,8 +231,9 @@ def _pair(
         sigma=float(row["sigma"]),
         heads={event: _head(facts, row, event, explanations[event], place) for event in EVENTS},
         tail=tail if all(np.isfinite(value) for value in tail.values()) else None,
-        validity=cast(Validity, row["validity"]),
-        reasons=tuple(part for part in str(row["reasons"]).split("; ") if part),
+        tail_detail=extra.tail,
+        validity=extra.judgement.validity,
+        reasons=extra.judgement.reasons,
     )
 
 
@@ -201,11 +262,15 @@ def _facts(dataset: Dataset, pair: str, day: pd.Timestamp) -> dict[str, _Fact]:
             value, percentile = float(number), float(np.mean(history < number) + 0.5 * np.mean(history == number))
             known = _utc(dataset.known_at.loc[pair][info.name].to_numpy("datetime64[us]")[here])
         facts[info.name] = _Fact(info.why, info.unit, info.vintage, value, percentile, known)
+    price_known = _utc(rows["price_known_at"].to_numpy("datetime64[us]")[here])
+    facts[SCENARIO_FEATURE] = _Fact(
+        why="What volatility, fat tails and the path alone imply, before any driver", known_at=price_known
+    )
     facts[STYLE_FEATURE] = _Fact(
         why="Which style leads: +1 small caps, -1 large caps",
         unit="code",
         value=float(rows["style"].to_numpy()[here]),
-        known_at=_utc(rows["price_known_at"].to_numpy("datetime64[us]")[here]),
+        known_at=price_known,
     )
     return facts
 

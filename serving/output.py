@@ -26,6 +26,11 @@ def forecast_path(artifacts: Path, market: str, day: str, suffix: str) -> Path:
     return artifacts / market / "forecasts" / f"{day}.{suffix}"
 
 
+def scenario_path(artifacts: Path, market: str, day: str) -> Path:
+    """Return the file of one day's tilted scenario set."""
+    return artifacts / market / "scenarios" / f"{day}.npz"
+
+
 def note_path(artifacts: Path, market: str, day: str, lang: str) -> Path:
     """Return the file of one day's note."""
     return artifacts / market / "notes" / f"{day}.{lang}.html"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from features.contracts import Event, Style, Validity
+from models.validity import Reason
+
+AbsentKind = Literal["not_in_data", "ended", "stale", "too_short"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,23 @@ class HeadForecast:
 
 
 @dataclass(frozen=True)
+class TailDetail:
+    """How a tail came about: the same numbers before the level correction and before the tilt.
+
+    `level_lower` and `level_upper` are the levels at which the 5% tail is read after the correction; `uncorrected`
+    reads the tilted paths at 5% and 2.5%, `untilted` the equally weighted ones; `residual` is what the tilt left of
+    each event's probability, `effective_size` the effective number of paths of the whole set.
+    """
+
+    level_lower: float
+    level_upper: float
+    uncorrected: dict[str, float]
+    untilted: dict[str, float]
+    residual: dict[Event, float | None]
+    effective_size: float
+
+
+@dataclass(frozen=True)
 class PairForecast:
     """The forecast of one pair at one horizon; `tail` holds VaR and ES as log returns of small minus large."""
 
@@ -67,8 +87,9 @@ class PairForecast:
     sigma: float
     heads: dict[Event, HeadForecast]
     tail: dict[str, float] | None
+    tail_detail: TailDetail | None
     validity: Validity
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,70 @@ class StyleHistory:
 
 
 @dataclass(frozen=True)
+class Fan:
+    """Where small minus large may go from entry on: quantiles of the log return after each session.
+
+    `tilted` has one row a session, beginning with the entry itself, at 5, 25, 50, 75 and 95%, off the weighted paths;
+    `untilted` has 5 and 95% off the equally weighted ones.
+    """
+
+    pair: str
+    sessions: tuple[date, ...]
+    tilted: tuple[tuple[float, ...], ...]
+    untilted: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class LeverageRow:
+    """A levered neutral book at one leverage and horizon; losses are negative fractions of its equity at entry."""
+
+    leverage: float
+    horizon_weeks: int
+    var_95: float
+    es_95: float
+    var_975: float
+    es_975: float
+    p_margin_call: float
+    share_force_sold: float
+    p_wipe_out: float
+
+
+@dataclass(frozen=True)
+class LeverageView:
+    """A neutral book long one segment and short futures on another, on margin, off the same weighted paths.
+
+    `discount` is the yearly cost of the short futures, a fraction (None: not known, counted as nothing); `p_loss` is
+    the probability that the book at `told_leverage` loses more than `told_loss` of its equity within `told_weeks`.
+    """
+
+    long: str
+    hedge: str
+    long_name: tuple[str, str]
+    hedge_name: tuple[str, str]
+    financing: float
+    discount: float | None
+    maintenance: float
+    rows: tuple[LeverageRow, ...]
+    told_leverage: float
+    told_weeks: int
+    told_loss: float
+    p_loss: float
+
+
+@dataclass(frozen=True)
+class AbsentInput:
+    """One reason why a feature has no value.
+
+    Of `series` nothing is known (``not_in_data``), it died on `day` (``ended``), or its newest value, of `day`, is too
+    old (``stale``); ``too_short`` blames no single series: the history is too short or the inputs share no date.
+    """
+
+    kind: AbsentKind
+    series: str | None = None
+    day: date | None = None
+
+
+@dataclass(frozen=True)
 class NextRelease:
     """A publication expected before the next decisions; the date comes from the series' rule, never from later rows."""
 
@@ -101,7 +186,7 @@ class NextRelease:
 
 @dataclass(frozen=True)
 class Forecast:
-    """One market, one decision day, all pairs and horizons."""
+    """One market, one decision day, all pairs and horizons; `absent` says of each missing feature why."""
 
     market: str
     title: str
@@ -113,7 +198,9 @@ class Forecast:
     pair_names: dict[str, tuple[str, str]]
     pairs: tuple[PairForecast, ...]
     history: StyleHistory
-    absent: dict[str, str]
+    fan: Fan | None
+    leverage: LeverageView | None
+    absent: dict[str, tuple[AbsentInput, ...]]
     next_releases: tuple[NextRelease, ...]
     bundle_cut: date
     snapshot_id: str

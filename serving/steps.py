@@ -46,15 +46,19 @@ def parse_day(text: str) -> np.datetime64:
     Raises
     ------
     DataContractError
-        If the text is none.
+        If the text is none; NumPy alone would take "", "NaT", "today" and "2023" for one.
     """
+    from datetime import date
+
     import numpy as np
 
     try:
-        day: np.datetime64 = np.datetime64(text, "D").astype("datetime64[us]")
-    except ValueError as error:
-        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}") from error
-    return day
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}")
+    return np.datetime64(day, "us")
 
 
 def decision_of(spec: MarketSpec, observations: pd.DataFrame, text: str | None) -> np.datetime64:
@@ -73,6 +77,18 @@ def decision_of(spec: MarketSpec, observations: pd.DataFrame, text: str | None) 
             f"the store holds no data of market {spec.name!r}; run `capshift ingest --market {spec.name}`"
         )
     return latest_decision(spec, observations) if text is None else decision_day(spec, parse_day(text))
+
+
+def stored_decision(spec: MarketSpec, artifacts: Path, as_of: str | None) -> tuple[pd.DataFrame, np.datetime64]:
+    """Read a market's observations from the store of an artefacts folder, and the decision day they are read for.
+
+    Raises
+    ------
+    DataContractError
+        As `decision_of`.
+    """
+    observations = open_store(artifacts).observations(spec.name)
+    return observations, decision_of(spec, observations, as_of)
 
 
 def ingest_source(
@@ -154,7 +170,7 @@ def publish(
     from models.bundle import Bundle
     from models.schedule import bundle_folder, bundle_root, day_text, last_cut
     from serving.forecast import dataset_for, make_forecast
-    from serving.output import forecast_path, note_path, write_parquet, write_text
+    from serving.output import forecast_path, note_path, scenario_path, write_atomic, write_parquet, write_text
     from serving.report.note import render_note
 
     if choice.pair is not None and choice.pair not in spec.pairs:
@@ -172,18 +188,21 @@ def publish(
                     f"{spec.name}` or `capshift weekly`"
                 )
             train_first()
-    result, rows = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, choice.pair)
+    call = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, choice.pair)
+    result = call.forecast
     text = day_text(day)
     write_text(
         forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1)
     )
-    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), rows)
+    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), call.rows)
+    if call.scenarios is not None:
+        write_atomic(scenario_path(artifacts, spec.name, text), call.scenarios.save)
     note = write_text(note_path(artifacts, spec.name, text, lang), render_note(result, lang))
     print_forecast(result, lang)
     typer.echo(f"note: {note}")
     lead = result.pair(result.headline, 4)
     if lead.validity.startswith("abstain"):
-        typer.echo(f"abstained: {'; '.join(lead.reasons)}", err=True)
+        typer.echo(f"abstained: {'; '.join(reason.text for reason in lead.reasons)}", err=True)
         raise typer.Exit(5)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,7 +23,7 @@ INK = "#17202b"
 ACCENT = "#0b4f8a"
 SHADE = "#d5dae1"
 MUTED = "#5d6875"
-_SIZE_INCHES = (5.3, 1.75)
+_SIZE_INCHES = (4.4, 1.45)
 _TICKS = (
     (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
     (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0),
@@ -63,11 +64,25 @@ def line_chart(history: StyleHistory) -> str:
     Returns
     -------
     str
-        An ``<svg>`` element without prologue or metadata; empty when there are fewer than two weeks. Text stays text,
-        for the page's own fonts. Deterministic: ids are salted with a constant and no date is written.
+        As `drawing`; empty when there are fewer than two weeks.
     """
-    if len(history.dates) < 2:
-        return ""
+    return "" if len(history.dates) < 2 else drawing(lambda axes: _draw(axes, history))
+
+
+def drawing(draw: Callable[[Axes], None]) -> str:
+    """Return what `draw` puts on an empty pair of axes as an ``<svg>`` element; the note's charts share size and type.
+
+    Parameters
+    ----------
+    draw : callable
+        Gets the axes; the right margin is left for the labels of a right axis.
+
+    Returns
+    -------
+    str
+        Without prologue or metadata. Text stays text, for the page's own fonts. Deterministic: ids are salted with a
+        constant and no date is written.
+    """
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({
@@ -76,8 +91,8 @@ def line_chart(history: StyleHistory) -> str:
         })  # fmt: skip
         figure = Figure(figsize=_SIZE_INCHES, facecolor="none")
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.003, 0.105, 0.915, 0.86), facecolor="none")
-        _draw(axes, history)
+        axes = figure.add_axes((0.003, 0.12, 0.9, 0.85), facecolor="none")
+        draw(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(buffer.getvalue())
@@ -108,10 +123,15 @@ def _axes_style(axes: Axes, dates: tuple[date, ...], line: FloatArray) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}".removesuffix("0")))
-    axes.yaxis.tick_right()
     labelled = _date_ticks(dates[0], dates[-1])
     axes.xaxis.set_major_locator(FixedLocator([day.toordinal() for day, _ in labelled]))
     axes.xaxis.set_major_formatter(FixedFormatter([label for _, label in labelled]))
+    quiet_frame(axes)
+
+
+def quiet_frame(axes: Axes) -> None:
+    """Give the axes the note's look: values on the right, a hairline for each, no frame but the time axis."""
+    axes.yaxis.tick_right()
     axes.tick_params(axis="both", colors=MUTED, length=2.5, pad=2.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", color="#b9c0c9", linewidth=0.5)

@@ -14,7 +14,7 @@ _UNITS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("points", "index points"), ("pts", "点")),
     **dict.fromkeys(("pp", "percentage points"), ("pp", "个百分点")),
     **dict.fromkeys(("sigma", "standard deviations"), ("σ", "σ")),
-    **dict.fromkeys(("index", "fraction", "rank", "prior"), ("", "")),
+    **dict.fromkeys(("index", "fraction", "rank", "prior", "code"), ("", "")),
     **dict.fromkeys(("log", "log points", "log growth", "log change", "log return"), ("log", "对数")),
     **dict.fromkeys(("log return a day", "log points a day"), ("log/day", "对数/日")),
     "log weeks": ("log weeks", "对数周"),

@@ -15,12 +15,16 @@ from serving.record import Driver, Forecast, HeadForecast, PairForecast
 from serving.report import view
 from serving.report import wording as w
 from serving.report.charts import line_chart, strip
+from serving.report.fan_chart import fan_chart
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
+from serving.report.risk_boxes import fan_box, leverage_box, tail_box
 
-_MAX_REASONS, _MAX_RELEASES, _ABSENT_WIDTH = 3, 6, 100
-_LINE = 62
+_MAX_REASONS, _MAX_RELEASES = 3, 6
+_NAMES_WIDTH, _WHY_WIDTH = 140, 74
+"""Characters of absent inputs, two printed lines, and of why they are absent, one; a Chinese one counts twice."""
+_LINE = 70
 """Characters of the driver table's reason column that fit on one printed line; a Chinese one counts twice."""
-_SPARE_LINES = 5.0
+_SPARE_LINES = 2.6
 """What the sheet holds beyond the usual text before the print gets smaller."""
 
 
@@ -78,8 +82,11 @@ def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:
         "chart": Markup(line_chart(forecast.history)),  # our own drawing, numbers only
         "span": (str(stretches[0][0]), str(stretches[-1][1])) if stretches else ("", ""),
         "flip": str(stretches[-1][0]) if len(stretches) > 1 else "",
-        "tail": _tail(rows, lang),
-        "no_tail": w.say(lang, "no_tail", "; ".join(_reasons((row,), lang)) or w.say(lang, "no_reason")),
+        "fan": fan_box(forecast, lang),
+        "fan_chart": "" if forecast.fan is None else Markup(fan_chart(forecast.fan)),  # as above
+        "tail": tail_box(rows, lang),
+        "book": leverage_box(forecast, lang),
+        "no_tail": w.no_tail((row,), lang),
         **_why(forecast, row, lang),
         "others": [_other(forecast, pair_rows, lang) for pair_rows in view.other_rows(forecast)],
         "validity_text": _validity_text(rows, lang),
@@ -137,14 +144,6 @@ def _event(event: Event, rows: tuple[PairForecast, ...], lang: Lang) -> dict[str
     return {"short": short, "long": long, "cells": cells}
 
 
-def _tail(rows: tuple[PairForecast, ...], lang: Lang) -> dict[str, Any] | None:
-    with_tail = [row for row in rows if row.tail is not None]
-    if not with_tail:
-        return None
-    lines = [(w.say(lang, key), w.tail_cells(with_tail, key)) for key in w.TAIL_ROWS]
-    return {"horizons": [w.horizon(row.horizon_weeks, lang) for row in with_tail], "lines": lines}
-
-
 def _why(forecast: Forecast, row: PairForecast, lang: Lang) -> dict[str, Any]:
     head = row.heads["switch"]
     up, down = view.top_drivers(head)
@@ -180,7 +179,7 @@ def _driver(driver: Driver, forecast: Forecast, widest: float, lang: Lang) -> di
     return {
         "name": name, "family": w.word(lang, driver.family),
         "why": why,
-        "value": amount(driver.value, driver.unit, lang),
+        "value": amount(driver.value, driver.unit, lang), "has_value": driver.value is not None,
         "percentile": place(driver.percentile),
         "known": NONE if known is None else str(known),
         "vintage": w.vintage_note(driver, lang),
@@ -211,7 +210,7 @@ def _other(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> di
 def _reasons(rows: tuple[PairForecast, ...], lang: Lang) -> list[str]:
     given = view.reasons(rows)
     more = [w.say(lang, "more", str(len(given) - _MAX_REASONS))] if len(given) > _MAX_REASONS else []
-    return [clean(reason, 110) for reason in given[:_MAX_REASONS]] + more
+    return [clean(w.reason_words(reason, lang), 110) for reason in given[:_MAX_REASONS]] + more
 
 
 def _validity_text(rows: tuple[PairForecast, ...], lang: Lang) -> str:
@@ -225,22 +224,30 @@ def _validity_text(rows: tuple[PairForecast, ...], lang: Lang) -> str:
 
 def _absent(forecast: Forecast, lang: Lang) -> dict[str, Any]:
     names = [w.series_name(name, lang) for name in sorted(forecast.absent)]
-    ends = accumulate(_width(name) + 2 for name in names)
-    shown = names[: max(1, sum(end <= _ABSENT_WIDTH for end in ends))]
-    reasons = dict.fromkeys(forecast.absent[name] for name in sorted(forecast.absent))
+    shown = _fitting(names, _NAMES_WIDTH)
+    told = dict.fromkeys(reason for name in sorted(forecast.absent) for reason in forecast.absent[name])
+    reasons = [w.absent_words(reason, lang) for reason in told]
+    given = _fitting(reasons, _WHY_WIDTH)
     return {
-        "count": str(len(names)), "names": shown, "reasons": clean("; ".join(reasons), 66),
+        "count": str(len(names)), "names": shown,
+        "reasons": w.say(lang, "semicolon").join(given + ["…"] * (len(given) < len(reasons))),
         "more": w.say(lang, "more", str(len(names) - len(shown))) if len(names) > len(shown) else "",
     }  # fmt: skip
+
+
+def _fitting(texts: list[str], width: int) -> list[str]:
+    """Return the first texts, at least one, that the column of absent inputs holds: a name cut short is another one."""
+    ends = accumulate(_width(text) + 2 for text in texts)
+    return texts[: max(1, sum(end <= width for end in ends))]
 
 
 def _dense(context: dict[str, Any]) -> bool:
     """Return whether long texts ask for smaller print, so that the page stays one sheet: a count of extra lines."""
     drivers = [driver for _, side in context["drivers"] for driver in side]
     wrapped = sum(_width(driver["why"] + driver["vintage"]) > _LINE for driver in drivers)
-    told = "; ".join(context["reasons"])
-    box = 1.0 + _width(told) / (2.0 * _LINE) if told else 0.0
-    return 0.5 * wrapped + box + (2.5 if context["forecast"].simulated else 0.0) > _SPARE_LINES
+    told = context["say"]("semicolon").join(context["reasons"])
+    box = 1.2 + _width(told) / 124.0 if told else 0.0
+    return 0.6 * wrapped + box + (2.5 if context["forecast"].simulated else 0.0) > _SPARE_LINES
 
 
 def _width(text: str) -> int:

@@ -10,6 +10,7 @@ from serving.record import Driver, Forecast, HeadForecast, PairForecast
 from serving.report import view
 from serving.report import wording as w
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
+from serving.report.risk_boxes import fan_box, leverage_box, tail_box
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -53,9 +54,11 @@ def render_table(forecast: Forecast, lang: Literal["zh", "en"]) -> Group:
         Text(w.headline(forecast, lang), style="bold cyan"),
         Text(w.call(forecast, lang)),
         Text(w.flip_record(forecast, lang), style="dim"),
-        *(Text(f"! {clean(reason, 110)}", style="bold") for reason in view.reasons(rows)[:_SHOWN]),
+        *(Text(f"! {clean(w.reason_words(r, lang), 110)}", style="bold") for r in view.reasons(rows)[:_SHOWN]),
         _probabilities(forecast, rows, lang),
-        _tail(rows, lang),
+        *_tail(rows, lang),
+        *_fan(forecast, lang),
+        *_leverage(forecast, lang),
         _drivers(forecast, row, lang),
         _bridge(row.heads["switch"], lang),
         *_others(forecast, lang),
@@ -104,17 +107,41 @@ def _probabilities(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lan
     return _table(f"{w.say(lang, 'probabilities')} {w.pair_name(forecast, rows[0].pair, lang)}", names, lines, strong)
 
 
-def _tail(rows: tuple[PairForecast, ...], lang: Lang) -> Table | Text:
+def _tail(rows: tuple[PairForecast, ...], lang: Lang) -> list[Table | Text]:
     from rich.text import Text
 
-    held = [row for row in rows if row.tail is not None]
-    if not held:
-        reasons = "; ".join(clean(reason, 110) for reason in view.reasons(rows)[:_SHOWN])
-        return Text(w.say(lang, "no_tail", reasons or w.say(lang, "no_reason")))
+    box = tail_box(rows, lang)
+    if box is None:
+        return [Text(w.no_tail(rows, lang))]
     sides = [w.say(lang, "tail_down"), w.say(lang, "tail_up")]
-    names = ["", *(f"{w.horizon(row.horizon_weeks, lang)} {side}" for row in held for side in sides)]
-    lines = [(w.say(lang, key), *w.tail_cells(held, key)) for key in w.TAIL_ROWS]
-    return _table(f"{w.say(lang, 'tail')} ({w.say(lang, 'tail_key')})", names, lines)
+    names = ["", *(f"{horizon} {side}" for horizon in box.horizons for side in sides)]
+    lines = [("  " * line.minor + line.name, *line.cells) for line in box.lines]
+    return [_table(w.say(lang, "tail"), names, lines), Text(box.note + "\n", style="dim")]
+
+
+def _fan(forecast: Forecast, lang: Lang) -> list[Table | Text]:
+    box = fan_box(forecast, lang)
+    if box is None:
+        return []
+    key = w.say(lang, "fan_key", w.pair_name(forecast, forecast.headline, lang))
+    lines = [(line.name, *line.cells) for line in box.weeks]
+    return [_table(f"{w.say(lang, 'fan')} ({key})", ("", *box.heads), lines)]
+
+
+def _leverage(forecast: Forecast, lang: Lang) -> list[Table | Text]:
+    from rich.text import Text
+
+    box = leverage_box(forecast, lang)
+    if box is None:
+        return []
+    lines: list[tuple[str, ...]] = []
+    strong = []
+    for horizon, rows in box.tables:
+        strong.append(len(lines))
+        lines += [(horizon, *("" for _ in box.heads)), *(("  " + row.name, *row.cells) for row in rows)]
+    names = (w.say(lang, "times_head"), *box.heads)
+    title = f"{w.say(lang, 'levered')} ({box.book})"
+    return [Text(box.sentence, style="bold"), _table(title, names, lines, strong), Text(box.terms + "\n", style="dim")]
 
 
 def _drivers(forecast: Forecast, row: PairForecast, lang: Lang) -> Table | Text:
@@ -174,6 +201,10 @@ def _others(forecast: Forecast, lang: Lang) -> list[Table | Text]:
     return parts if pairs else []
 
 
+def _why_absent(forecast: Forecast, feature: str, lang: Lang) -> str:
+    return w.say(lang, "semicolon").join(w.absent_words(reason, lang) for reason in forecast.absent[feature])
+
+
 def _foot(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> str:
     validity = "; ".join(f"{w.horizon(r.horizon_weeks, lang)}: {w.word(lang, r.validity)}" for r in rows)
     releases = [
@@ -182,7 +213,9 @@ def _foot(forecast: Forecast, rows: tuple[PairForecast, ...], lang: Lang) -> str
         for r in view.upcoming(forecast)[:_SHOWN]
     ]
     names = sorted(forecast.absent)
-    absent = [f"{w.series_name(name, lang)} ({clean(forecast.absent[name], 60)})" for name in names[:_SHOWN]]
+    absent = [
+        f"{w.series_name(name, lang)} ({clean(_why_absent(forecast, name, lang), 60)})" for name in names[:_SHOWN]
+    ]
     if len(names) > _SHOWN:
         absent.append(w.say(lang, "more", str(len(names) - _SHOWN)))
     provenance = (

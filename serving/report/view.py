@@ -10,11 +10,23 @@ import numpy as np
 
 from features.contracts import FAMILIES, HORIZONS
 from features.errors import DataContractError
-from serving.record import Driver, Forecast, HeadForecast, NextRelease, PairForecast, StyleHistory
+from models.validity import Reason
+from serving.record import (
+    Driver,
+    Fan,
+    Forecast,
+    HeadForecast,
+    LeverageRow,
+    LeverageView,
+    NextRelease,
+    PairForecast,
+    StyleHistory,
+)
 
 MAIN_HORIZON = max(HORIZONS)
 SHOWN_DRIVERS = 5
 _PROBE = 1e-12
+_SESSIONS_A_WEEK = 5
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,7 @@ def axis_top(rows: Iterable[PairForecast]) -> float:
     return float(min(1.0, np.ceil(10.0 * max(drawn, default=1.0) + _PROBE) / 10.0))
 
 
-def reasons(rows: Iterable[PairForecast]) -> tuple[str, ...]:
+def reasons(rows: Iterable[PairForecast]) -> tuple[Reason, ...]:
     """Return the reasons of all rows, each once, in order."""
     return tuple(dict.fromkeys(reason for row in rows for reason in row.reasons))
 
@@ -116,6 +128,19 @@ def runs(history: StyleHistory) -> tuple[tuple[date, date, str], ...]:
     starts = [i for i in range(len(history.style)) if i == 0 or history.style[i] != history.style[i - 1]]
     ends = [*starts[1:], len(history.style) - 1] if starts else []
     return tuple((history.dates[a], history.dates[b], history.style[a]) for a, b in zip(starts, ends, strict=True))
+
+
+def weekly_points(fan: Fan) -> tuple[int, ...]:
+    """Return the places of every fifth session after the entry, and of the last one."""
+    last = len(fan.sessions) - 1
+    return tuple(dict.fromkeys((*range(_SESSIONS_A_WEEK, last + 1, _SESSIONS_A_WEEK), last))) if last > 0 else ()
+
+
+def leverage_rows(book: LeverageView) -> tuple[tuple[int, tuple[LeverageRow, ...]], ...]:
+    """Return the rows of each horizon in weeks, shortest first, each by leverage."""
+    weeks = sorted({row.horizon_weeks for row in book.rows})
+    ordered = sorted(book.rows, key=lambda row: row.leverage)
+    return tuple((week, tuple(row for row in ordered if row.horizon_weeks == week)) for week in weeks)
 
 
 def upcoming(forecast: Forecast) -> tuple[NextRelease, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from features.contracts import Event, Style
+from features.contracts import CRASH_SIGMA, EVENTS, SWITCH_SIGMA, Event, Style
 from features.errors import DataContractError
-from features.outcomes import CRASH_SIGMA, SWITCH_SIGMA
-from serving.record import Driver, Forecast, PairForecast
+from models.validity import Reason, ReasonKind
+from serving.record import AbsentInput, Driver, Forecast, PairForecast
 from serving.report import glossary
 from serving.report.figures import Lang, clean, percent
-from serving.report.view import following_book, main_row, verdict
+from serving.report.view import following_book, main_row, reasons, verdict
 
 SIMULATED = "SIMULATED"
 TAIL_ROWS = ("var_95", "es_95", "var_975", "es_975")
@@ -64,17 +64,42 @@ TEXT: dict[str, tuple[str, str]] = {
     "strip": ("Dot: probability. Bar: 80% band. Tick: base rate. Axis 0 to {0}. Trigger: small minus large, at a "
               "weekly point, that sets the event off; one sigma: {1} a week, by root time.",
               "圆点：概率；横条：80%区间；竖线：基准概率；横轴0至{0}。触发：周度时点上小盘减大盘达到此幅度；每周一个标准差为{1}，按时间平方根放大。"),
-    "line": ("Relative strength {0}, small over large", "相对强弱 {0}（小盘／大盘）"),
-    "line_key": ("start = 1, log scale", "起点＝1，对数坐标"),
+    "line": ("Relative strength, small over large", "相对强弱（小盘／大盘）"),
+    "line_key": ("{0}, log scale", "{0}，对数坐标"),
     "key_large": ("large caps in force", "大盘占优"), "key_small": ("small caps in force", "小盘占优"),
     "key_flip": ("last flip {0}", "最近翻转 {0}"), "no_line": ("No history to draw.", "暂无历史可绘。"),
     "line_alt": ("Line of relative strength from {0} to {1}", "{0}至{1}的相对强弱曲线"),
     "tail": ("Tail", "尾部风险"),
-    "tail_key": ("log return of small minus large over the period", "区间内小盘减大盘对数收益"),
+    "tail_key": ("Log return of small minus large over the period", "区间内小盘减大盘对数收益"),
     "tail_down": ("small loses", "小盘跑输"), "tail_up": ("small gains", "小盘跑赢"),
     "var_95": ("VaR 95%", "VaR 95%"), "es_95": ("ES 95%", "ES 95%"),
     "var_975": ("VaR 97.5%", "VaR 97.5%"), "es_975": ("ES 97.5%", "ES 97.5%"),
-    "no_tail": ("No tail: {0}", "无尾部估计：{0}"), "no_reason": ("no reason was recorded", "未记录原因"),
+    "untilted": ("untilted", "未调权"),
+    "tail_detail": ("Untilted: same paths, equally weighted. Level-corrected, unlike fan and leverage: the 5% tail "
+                    "over {0} is read at {1} (loses) and {2} (gains). {3} effective paths.",
+                    "未调权：同一批路径等权。水平已校正（扇形图与杠杆表未校正）：{0}的5%尾部读于{1}（跑输）与{2}（跑赢）。"
+                    "有效路径{3}条。"),
+    "fan": ("Range ahead, small minus large", "未来区间（小盘减大盘）"),
+    "fan_key": ("{0}, log return", "{0}，对数收益"),
+    "fan_alt": ("Fan of the log return of small minus large from {0} to {1}, at the end: 5–95% {2} to {3}, 25–75% {4} "
+                "to {5}, median {6}, untilted 5–95% {7} to {8}",
+                "{0}至{1}小盘减大盘对数收益扇形图，期末：5–95%为{2}至{3}，25–75%为{4}至{5}，中位数{6}，未调权5–95%为{7}至{8}"),
+    "median": ("median", "中位数"), "key_untilted": ("untilted 5–95%", "未调权5–95%"),
+    "levered": ("Levered neutral book", "杠杆中性组合"),
+    "book": ("long {0}, short {1} futures", "做多{0}，做空{1}期货"),
+    "told": ("At {times} times leverage a book long {long} against {hedge} futures loses more than {loss} of its "
+             "equity in {weeks} with probability {p}.",
+             "{times}倍杠杆下，做多{long}、做空{hedge}期货的组合{weeks}内亏损超过权益{loss}的概率为{p}。"),
+    "in_week": ("{0} week", "{0}周"), "in_weeks": ("{0} weeks", "{0}周"), "times": ("{0}×", "{0}倍"),
+    "times_head": ("Leverage", "杠杆"), "called": ("margin call", "追保概率"), "sold": ("force-sold", "强平比例"),
+    "terms": ("Return on equity at entry. Financing {0} a year; {1}; margin call below {2} of long notional. A call "
+              "closes the book, without slippage: read losses and calls together.",
+              "相对入场权益的收益。融资年利率{0}；{1}；权益低于多头市值{2}即追保。"
+              "追保即全部平仓，未计冲击成本：亏损与追保概率须一并看。"),
+    "discount": ("futures discount {0} a year", "期货贴水每年{0}"),
+    "discount_unknown": ("futures discount not known, not counted", "期货贴水未知，未计入"),
+    "no_tail": ("No tail: {0}", "无尾部估计：{0}"), "few_closes": ("too few daily closes", "日收盘价太少"),
+    "no_reason": ("no reason was recorded", "未记录原因"),
     "drivers": ("Why: adverse move within {0}", "驱动因素：{0}内不利变动"),
     "up": ("Raise the risk", "推高风险"), "down": ("Lower the risk", "压低风险"),
     "driver": ("Driver", "因子"), "reason": ("Why it may matter", "含义"), "value": ("Value", "取值"),
@@ -84,7 +109,7 @@ TEXT: dict[str, tuple[str, str]] = {
                     "分位：在自身历史中的位置。获知日：最新输入公布的交易所当地日期。"),
     "no_drivers": ("No drivers: without a probability there is nothing to explain.",
                    "无驱动因素：未给出概率，无从解释。"),
-    "stop": (".", "。"), "comma": (", ", "，"),
+    "stop": (".", "。"), "comma": (", ", "，"), "semicolon": ("; ", "；"),
     "current": ("today's vintage", "今日版本"), "computed": ("recomputed", "回算"),
     "first_print": ("first print", "初值"),
     "bridge": ("By family, from base rate to probability: percentage points (pp) and log-odds.",
@@ -96,14 +121,17 @@ TEXT: dict[str, tuple[str, str]] = {
     "calendar": ("calendar", "日历"), "intercept": ("intercept", "截距"), "calibration": ("calibration", "校准"),
     "coherence": ("coherence", "一致性"), "scenario": ("scenario", "情景"),
     "others": ("Other pairs", "其他组合"),
-    "others_key": ("probability and base rate; tail where small loses",
-                   "概率与基准概率；尾部为小盘跑输一侧"),
+    "others_key": ("beside base rates; tail: small loses",
+                   "附基准概率；尾部：小盘跑输"),
     "pair": ("Pair", "组合"), "leads": ("In force since", "占优方及起始"), "validity": ("Validity", "有效性"),
     "validated": ("Validated", "已验证"), "stress_supported": ("Stress history only", "仅有压力时期样本"),
     "out_of_support": ("Outside experience", "超出历史经验"),
     "abstain_stale": ("Abstains: stale", "弃权：数据过期"), "abstain_missing": ("Abstains: missing", "弃权：数据缺失"),
     "all_good": ("No reservation.", "无保留意见。"), "see_top": ("See the box above.", "见上方说明框。"),
     "absent": ("Absent inputs ({0})", "缺失输入（{0}项）"), "nothing_absent": ("None.", "无。"),
+    "not_in_data": ("{0}: not in the data", "{0}：数据中没有"), "ended": ("{0}: ended {1}", "{0}：已于{1}终止"),
+    "stale": ("{0}: stale, newest value of {1}", "{0}：已过期，最新值为{1}"),
+    "too_short": ("history too short or inputs without a common date", "历史过短，或各输入无共同日期"),
     "more": ("and {0} more", "另有{0}项"),
     "next": ("Next releases that could change the call", "可能改变判断的后续数据"),
     "none_next": ("None expected before the next decisions.", "下次决策前无预期发布。"), "estimated": ("est.", "估计"),
@@ -111,6 +139,16 @@ TEXT: dict[str, tuple[str, str]] = {
     "config": ("config", "配置"), "code": ("code", "代码"), "decided": ("decided", "决策时间"),
     "basis": ("Nothing was used that was not knowable at the decision time.", "仅使用决策时点可获知的信息。"),
 }  # fmt: skip
+_REASONS_ZH: dict[ReasonKind, str] = {
+    "missing": "{names}类因子全部缺失",
+    "stale": "{names}类因子全部缺失：输入数据已过期",
+    "unseen": "超出训练期见过的全部取值：{names}",
+    "unusual": "{of}个因子中有{count}个处于最外侧2%",
+    "no_tail": "无尾部估计：日收盘价太少",
+    "untilted": "尾部取自未加权调整的情景集",
+    "few_paths": "情景路径过少：{names}",
+    "stretched": "情景集过度调整：有效路径仅{count}条",
+}
 
 
 def say(lang: Lang, key: str, *values: str, **named: str) -> str:
@@ -145,6 +183,30 @@ def series_name(name: str, lang: Lang) -> str:
     """Return the name of a series or feature as the reader knows it; the key itself where no other is known."""
     chinese = (glossary.series_name(name) or glossary.feature_name(name)) if lang == "zh" else None
     return chinese or clean(name, 40)
+
+
+def reason_words(reason: Reason, lang: Lang) -> str:
+    """Return why a row is not simply valid; in English as the column `reasons` has it."""
+    if lang == "en":
+        return clean(reason.text)
+    if reason.kind in ("missing", "stale"):
+        names = [word(lang, name) for name in reason.names]
+    elif reason.kind == "few_paths":
+        names = [event_name(event, lang)[0] for event in EVENTS if event in reason.names]
+    else:
+        names = [glossary.feature_name(name) or clean(name) for name in reason.names]
+    return _REASONS_ZH[reason.kind].format(names="、".join(names), count=reason.count, of=reason.of)
+
+
+def no_tail(rows: Iterable[PairForecast], lang: Lang) -> str:
+    """Return that there is no tail, and why."""
+    why = [say(lang, "few_closes") if r.kind == "no_tail" else reason_words(r, lang) for r in reasons(rows)]
+    return say(lang, "no_tail", clean(say(lang, "semicolon").join(why), 330) or say(lang, "no_reason"))
+
+
+def absent_words(absent: AbsentInput, lang: Lang) -> str:
+    """Return why a feature has no value, its series named as the reader knows it."""
+    return say(lang, absent.kind, series_name(absent.series or "", lang), str(absent.day))
 
 
 def driver_words(driver: Driver, lang: Lang) -> tuple[str, str]:
@@ -215,5 +277,5 @@ def flip_record(forecast: Forecast, lang: Lang) -> str:
 
 
 def vintage_note(driver: Driver, lang: Lang) -> str:
-    """Return what to know of a driver's past values: empty where they are real vintages."""
-    return "" if driver.vintage == "real" else word(lang, driver.vintage)
+    """Return what to know of a driver's past values: empty where they are real vintages, or where it has no value."""
+    return "" if driver.vintage == "real" or driver.value is None else word(lang, driver.vintage)

@@ -15,15 +15,21 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from books import bench_books
 
-from features.contracts import Dataset, FloatArray, History, TimeArray
+from features.contracts import HORIZONS, Dataset, FloatArray, History, TimeArray
 from features.dataset import build_dataset
 from features.market import load_market
 from features.pointintime import evaluate_at
 from features.sources.simulated import simulate
 from features.transforms import evaluate, parse_formula
+from models.implied import Refits, pair_states, untilted
 from models.schedule import Plan
 from models.settings import HeadSettings
+from models.simulate import timing
+from models.tails import tilted
+from models.volatility import components, filter_volatility
+from training.volatility import fit_volatilities
 from training.walkforward import walk_forward
 
 SEED = 7
@@ -81,8 +87,56 @@ def bench_point_in_time() -> None:
     )
 
 
+def naive_paths(dataset: Dataset, volatility: Refits, day: np.datetime64, paths: int) -> None:
+    """The straightforward way: each segment on its own, path by path, day by day."""
+    at = dataset.clock["decision_at"].to_numpy("datetime64[us]")[-1]
+    held, steps = components(dataset.closes, dataset.segments, at, day), timing(dataset.sessions, day).points[-1]
+    rng = np.random.default_rng(0)
+    for segment, part in held.items():
+        params = volatility[day][segment]
+        if params is None:
+            continue
+        level = filter_volatility(params, part.changes)
+        residuals = part.changes / level[:-1]
+        for _ in range(paths):
+            sigma, reached = level[-1], np.zeros(steps + 1)
+            for step in range(steps):
+                if step % 5 == 0:
+                    start = rng.integers(len(residuals) - 5)
+                z = residuals[start + step % 5]
+                reached[step + 1] = reached[step] + sigma * z
+                shock = (params.alpha + params.gamma * (z < 0)) * abs(z)
+                sigma = params.omega / 100 + (shock + params.beta) * sigma
+
+
+def bench_scenarios(dataset: Dataset, plan: Plan) -> None:
+    """One decision: volatility, joint paths, tilt and tails, against as many normal numbers and plain sorts."""
+    settings, day = plan.settings.scenarios, dataset.clock.index[-1].to_datetime64()
+    fit = timed(lambda: fit_volatilities(dataset, np.array([day]), settings, jobs=1))
+    print(f"{f'volatility of {len(dataset.segments)} segments, one cut':<46}{fit:9.3f} s")
+    volatility = fit_volatilities(dataset, np.array([day]), settings, jobs=1)
+    states = pair_states(dataset, day)
+    targets = {
+        (pair, dataset.clock.index[-1], horizon): (np.array([0.3, 0.5, 0.2]), np.full(3, 0.05))
+        for pair in states
+        for horizon in HORIZONS
+    }
+    shape = (timing(dataset.sessions, day).points[-1], len(dataset.segments), settings.paths)
+    normal = min(timed(lambda: np.random.default_rng(0).standard_normal(shape)) for _ in range(3))
+    drawn = min(timed(lambda: untilted(dataset, volatility, day, settings)) for _ in range(3))
+    report(f"scenario set, {settings.paths} paths", drawn, "normal numbers alone", normal)
+    part = 100
+    loop = timed(lambda: naive_paths(dataset, volatility, day, part)) * settings.paths / part
+    report("the same", drawn, "a loop over paths and days, one call a segment", loop)
+    whole = min(timed(lambda: tilted(dataset, volatility, day, targets, settings)) for _ in range(3))
+    ordered = min(timed(lambda: np.sort(np.random.default_rng(0).standard_normal(shape[2]))) for _ in range(3))
+    report("its tilt and tails", whole - drawn, "one sort for each tail", len(targets) * ordered)
+
+
 def bench_walk_forward(dataset: Dataset, plan: Plan) -> None:
-    """The whole walk-forward against the sum of its LightGBM training calls."""
+    """The whole walk-forward against the sum of its LightGBM training calls; scenario sets are thinner than usual."""
+    thinner = replace(plan.settings, scenarios=replace(plan.settings.scenarios, paths=2000))
+    plan = replace(plan, settings=thinner)
     import lightgbm
 
     trained = 0.0
@@ -119,9 +173,11 @@ def main() -> None:
     last = np.datetime64("2023-12-22", "us")
     report("panel, states and outcomes of the sample market", timed(lambda: build_dataset(observations, market, last)))
     bench_point_in_time()
+    bench_books()
     dataset = build_dataset(observations, market, last)
     weeks = dataset.clock.index.to_numpy("datetime64[us]")
-    plan = Plan(replace(HeadSettings()), weeks[-WEEKS], 26, 104, "bench", "bench")
+    plan = Plan(HeadSettings(), weeks[-WEEKS], 26, 104, "bench", "bench")
+    bench_scenarios(dataset, plan)
     bench_walk_forward(dataset, plan)
     with tempfile.TemporaryDirectory() as folder:
         bench_commands(Path(folder))

@@ -1,4 +1,4 @@
-"""A forecast that looks like a real one: fifteen years of weeks, four pairs, twenty drivers; no model behind it."""
+"""A forecast that looks like a real one: fifteen years of weeks, four pairs, drivers, fan, leverage; no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from features.contracts import EVENTS, FAMILIES, HORIZONS, TAIL_COLUMNS, Event, Style
-from serving.record import Driver, Forecast, HeadForecast, NextRelease, PairForecast, StyleHistory
+from models.validity import Reason
+from serving.record import (
+    AbsentInput,
+    Driver,
+    Fan,
+    Forecast,
+    HeadForecast,
+    LeverageRow,
+    LeverageView,
+    NextRelease,
+    PairForecast,
+    StyleHistory,
+    TailDetail,
+)
 
 DECISION = date(2023, 11, 24)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -20,6 +33,7 @@ NAMES = {
     "csi300-micro400": ("CSI 300 / micro-cap 400", "沪深300 / 微盘400"),
 }
 CATALOGUE = (
+    ("scenario_implied", "scenario", "", "computed", "What volatility and the path alone imply, before any driver"),
     ("pmi_surprise", "macro", "points", "first_print", "A recovery brings incremental money to large caps."),
     ("m1_m2_scissors", "macro", "% y/y", "current", "Cash that turns over quickly looks for risk."),
     ("ppi_impulse", "macro", "% y/y", "real", "Prices at the factory gate lead large-cap earnings."),
@@ -43,6 +57,7 @@ CATALOGUE = (
     ("seasonal", "calendar", "log", "real", "Small caps are strong in February, March, May and August."),
 )  # fmt: skip
 PSEUDO = ("intercept", "calibration", "coherence")
+WITHOUT_VALUE = ("scenario", *PSEUDO)
 
 
 def _logit(p: float) -> float:
@@ -53,14 +68,15 @@ def make_head(event: Event, base: float, gap: float, rng: np.random.Generator) -
     """Build one head whose drivers add up to its log-odds exactly."""
     entries = [*CATALOGUE, *((name, name, "", "real", "") for name in PSEUDO)]
     parts = rng.normal(size=len(entries)) * np.where([row[1] in PSEUDO for row in entries], 0.02, 0.09)
-    parts += (gap - parts.sum()) / len(parts)
+    parts[0] = 0.31
+    parts[1:] += (gap - parts.sum()) / (len(parts) - 1)
     start, end = _logit(base), _logit(base) + float(parts.sum())
     p = float(1.0 / (1.0 + np.exp(-end)))
     drivers = tuple(
         Driver(
             feature=name, family=family, why=why, unit=unit, vintage=vintage,
-            value=None if family in PSEUDO else float(rng.normal() * (8 if unit.startswith("%") else 1)),
-            percentile=None if family in PSEUDO else float(rng.uniform()),
+            value=None if family in WITHOUT_VALUE else float(rng.normal() * (8 if unit.startswith("%") else 1)),
+            percentile=None if family in WITHOUT_VALUE else float(rng.uniform()),
             known_at=None if family in PSEUDO
             else datetime(2023, 11, 24, 7, 15, tzinfo=UTC) - timedelta(days=int(rng.integers(0, 30)), hours=5),
             log_odds=float(part), points=float((p - base) / (end - start) * part),
@@ -78,11 +94,18 @@ def make_pair(pair: str, horizon: int, style: Style, rng: np.random.Generator) -
     heads = {e: make_head(e, base[e] + rng.uniform(-0.02, 0.02), gap[e] * rng.uniform(0.6, 1.3), rng) for e in EVENTS}
     sigma = 0.0197 + 0.004 * rng.uniform()
     levels = np.array([-1.64, -2.2, -1.96, -2.6, 1.5, 2.0, 1.8, 2.35]) * sigma * np.sqrt(horizon)
+    tail = dict(zip(TAIL_COLUMNS, map(float, levels), strict=True))
+    detail = TailDetail(
+        level_lower=0.0631, level_upper=0.0417,
+        uncorrected={name: 1.07 * value for name, value in tail.items()},
+        untilted={name: 0.93 * value for name, value in tail.items()},
+        residual={"switch": -1e-5, "large": None, "crash": 9e-4}, effective_size=13266.2,
+    )  # fmt: skip
     return PairForecast(
         pair=pair, large=pair.split("-")[0], small=pair.split("-")[1], horizon_weeks=horizon, decision_date=DECISION,
         entry_date=date(2023, 11, 27), exit_date=date(2023, 11, 27) + timedelta(weeks=horizon), style_in_force=style,
         style_since=date(2023, 3, 31), sigma=float(sigma), heads=heads,
-        tail=dict(zip(TAIL_COLUMNS, map(float, levels), strict=True)), validity="validated", reasons=(),
+        tail=tail, tail_detail=detail, validity="validated", reasons=(),
     )  # fmt: skip
 
 
@@ -101,6 +124,36 @@ def make_history(pair: str, weeks: int, rng: np.random.Generator) -> StyleHistor
     return StyleHistory(pair, dates, tuple(float(v) for v in np.exp(x - x[0])), tuple(styles), 43, 17)
 
 
+def make_fan(pair: str, sessions: int = 20) -> Fan:
+    """Build a fan that widens with root time, its tilted side lower than the untilted one."""
+    days = [date(2023, 11, 27)]
+    while len(days) <= sessions:
+        days.append(days[-1] + timedelta(days=3 if days[-1].weekday() == 4 else 1))
+    scale = 0.0112 * np.sqrt(np.arange(sessions + 1))
+    tilted = np.outer(scale, (-1.71, -0.72, -0.11, 0.52, 1.33))
+    untilted = np.outer(scale, (-1.58, 1.54))
+    low_high = tuple((float(low), float(high)) for low, high in untilted)
+    return Fan(pair, tuple(days), tuple(tuple(map(float, row)) for row in tilted), low_high)
+
+
+def make_leverage() -> LeverageView:
+    """Build a levered book whose losses grow with leverage and root time."""
+    rows = tuple(
+        LeverageRow(
+            leverage=float(times), horizon_weeks=weeks, var_95=-0.0269 * times * weeks**0.5,
+            es_95=-0.0373 * times * weeks**0.5, var_975=-0.033 * times * weeks**0.5,
+            es_975=-0.0437 * times * weeks**0.5, p_margin_call=7.3e-5 * weeks * times**3,
+            share_force_sold=6.1e-5 * weeks * times**3, p_wipe_out=0.0,
+        )
+        for times in range(1, 6) for weeks in HORIZONS
+    )  # fmt: skip
+    return LeverageView(
+        long="micro400", hedge="csi500", long_name=("Micro-cap 400", "微盘400"), hedge_name=("CSI 500", "中证500"),
+        financing=0.045, discount=0.0316, maintenance=0.12, rows=rows, told_leverage=4.0, told_weeks=4, told_loss=0.2,
+        p_loss=0.0597,
+    )  # fmt: skip
+
+
 def make_forecast(*, simulated: bool = False, seed: int = 33) -> Forecast:
     """Build the forecast of one decision day; the line of seed 33 ends with small caps, of seed 12 with large."""
     rng = np.random.default_rng(seed)
@@ -114,10 +167,12 @@ def make_forecast(*, simulated: bool = False, seed: int = 33) -> Forecast:
         title_zh="模拟样本市场（SIMULATED）" if simulated else "中国A股",
         simulated=simulated, decision_date=DECISION, decision_at=datetime(2023, 11, 24, 15, 30, tzinfo=SHANGHAI),
         headline="csi300-csi1000", pair_names=NAMES, pairs=pairs, history=history,
-        absent={"aa_spread_change": "aa_spread: not in the data", "dma_growth": "dma_balance: not in the data",
-                "fund_issuance_trend": "fund_issuance: not in the data",
-                "pair_valuation": "csi1000.pe: not in the data",
-                "private_fund_growth": "private_fund_aum: not in the data"},
+        fan=make_fan("csi300-csi1000"), leverage=make_leverage(),
+        absent={"aa_spread_change": (AbsentInput("not_in_data", "aa_spread"),),
+                "dma_growth": (AbsentInput("stale", "dma_balance", date(2023, 6, 30)),),
+                "northbound_flow": (AbsentInput("ended", "northbound_net_flow", date(2023, 8, 18)),),
+                "pair_valuation": (AbsentInput("not_in_data", "csi1000.pe"), AbsentInput("not_in_data", "csi300.pe")),
+                "private_fund_growth": (AbsentInput("too_short"),)},
         next_releases=(
             NextRelease("cn_pmi_mfg", "macro", date(2023, 11, 30), date(2023, 11, 30), False),
             NextRelease("cn_caixin_pmi_mfg_incl_flash", "macro", date(2023, 11, 30), date(2023, 12, 1), False),
@@ -132,8 +187,8 @@ def make_forecast(*, simulated: bool = False, seed: int = 33) -> Forecast:
     )  # fmt: skip
 
 
-def abstain(forecast: Forecast, reason: str = "gov_10y: newest value 41 days old, limit 16") -> Forecast:
-    """Return the same forecast without probabilities, tails and drivers."""
+def abstain(forecast: Forecast) -> Forecast:
+    """Return the same forecast without probabilities, tails and drivers: two families are stale."""
 
     def silent(head: HeadForecast) -> HeadForecast:
         return replace(head, probability=None, lo=None, hi=None, log_odds=None, drivers=(), families={})
@@ -142,8 +197,14 @@ def abstain(forecast: Forecast, reason: str = "gov_10y: newest value 41 days old
         replace(row, heads={e: silent(h) for e, h in row.heads.items()}, tail=None, validity="abstain_stale")
         for row in forecast.pairs
     )
-    pairs = tuple(replace(row, reasons=(reason,)) for row in pairs)
+    pairs = tuple(replace(row, reasons=(Reason("stale", ("rates", "flows")),)) for row in pairs)
     return replace(forecast, pairs=pairs)
+
+
+def without_scenarios(forecast: Forecast) -> Forecast:
+    """Return the forecast as a day without scenario paths has it: no fan, no levered book, no detail of a tail."""
+    pairs = tuple(replace(row, tail_detail=None) for row in forecast.pairs)
+    return replace(forecast, fan=None, leverage=None, pairs=pairs)
 
 
 def crowded(forecast: Forecast) -> Forecast:
@@ -154,10 +215,13 @@ def crowded(forecast: Forecast) -> Forecast:
         drivers = tuple(replace(d, why=why, vintage="current", unit=d.unit or "points") for d in head.drivers)
         return replace(head, drivers=drivers)
 
-    reasons = tuple(f"input number {i} stands far outside of everything that was seen: {why}" for i in range(9))
+    reasons = tuple(Reason("unseen", (f"input_number_{i}", why)) for i in range(9))
     pairs = tuple(
         replace(row, heads={e: wordy(h) for e, h in row.heads.items()}, validity="stress_supported", reasons=reasons)
         for row in forecast.pairs
     )
-    absent = {f"a_series_with_a_long_name_{i}": f"reason {i}: not in the data folder, nowhere" for i in range(40)}
+    absent = {
+        f"a_feature_with_a_long_name_{i}": (AbsentInput("stale", f"a_series_with_a_long_name_{i}", DECISION),)
+        for i in range(40)
+    }
     return replace(forecast, pairs=pairs, absent=absent, next_releases=forecast.next_releases * 4)

@@ -7,11 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from features.contracts import FORECAST_COLUMNS
+from features.ingest import ingest
 from features.market import builtin_markets, load_market
+from features.sources.simulated import simulate
+from features.store import Store
+from models.scenarios import ScenarioSet
 from serving import cli
 
 Run = tuple[int, str, str]
@@ -36,13 +41,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample market with a short schedule: two refits."""
+    """The sample market with a short history and schedule: two refits, a year of scenario sets before."""
     import features.markets
 
     text = (Path(features.markets.__path__[0]) / "sample.toml").read_text(encoding="utf-8")
-    line = next(row for row in text.splitlines() if row.startswith("first_decision"))
+    for name, day in (("history_start", "2019-01-02"), ("first_decision", "2023-06-02")):
+        line = next(row for row in text.splitlines() if row.startswith(name))
+        text = text.replace(line, f"{name} = {day}")
     path = tmp_path_factory.mktemp("market") / "short.toml"
-    path.write_text(text.replace(line, "first_decision = 2023-06-02"), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -67,14 +74,20 @@ class TestLine:
         assert "SIMULATED" in note
         assert (trained / "mlflow.db").exists()
         assert len(list((trained / "bundles").glob("*/*/*/manifest.json"))) == 2
+        scenarios = ScenarioSet.load(trained / "sample" / "scenarios" / f"{forecasts[0].stem}.npz")
+        assert scenarios.segments == tuple(load_market("sample").segments)
+        assert 1 < scenarios.effective_size < len(scenarios.weights)
 
     def test_a_second_run_trains_nothing_and_writes_the_same_bytes(self, trained: Path, market: Path, run) -> None:
         forecast = next((trained / "sample" / "forecasts").glob("*.json"))
         before, models = forecast.read_bytes(), {p: p.stat().st_mtime_ns for p in trained.rglob("model-*.json")}
+        scenarios = next((trained / "sample" / "scenarios").glob("*.npz"))
+        drawn = scenarios.read_bytes()
         code, out, err = run("weekly", "--market", str(market), "--artifacts", str(trained))
         assert code == 0, err
         assert "0 new observation(s)" in out
         assert forecast.read_bytes() == before
+        assert scenarios.read_bytes() == drawn
         assert {p: p.stat().st_mtime_ns for p in trained.rglob("model-*.json")} == models
 
     def test_show_prints_the_stored_forecast(self, trained: Path, market: Path, run) -> None:
@@ -103,10 +116,38 @@ class TestLine:
         assert "climatology" in text
         assert "SIMULATED" in text
 
+    def test_inputs_that_fell_silent_abstain_as_stale(self, trained: Path, market: Path, run, tmp_path: Path) -> None:
+        spec = load_market(str(market))
+        sources = {source for one in spec.features.values() if one.family == "leverage" for source in one.inputs}
+        rows = simulate(spec, 0).observations
+        silent = rows["series"].isin(sources) & (rows["period"] > rows["period"].max() - pd.Timedelta(days=200))
+        now = np.datetime64("2024-01-02T09:00", "us")
+        ingest(Store(tmp_path / "store.duckdb"), spec, rows[~silent], now)
+        bundle = max((trained / "bundles").glob("*/*/*"))
+        code, out, err = run("forecast", "--market", str(market), "--artifacts", str(tmp_path), "--bundle", str(bundle))
+        assert code == 5, err
+        assert "abstained: no live feature in leverage: inputs are stale" in err
+        assert "Abstains: stale" in out
+        stored = pd.read_parquet(next((tmp_path / "sample" / "forecasts").glob("*.parquet")))
+        assert set(stored["validity"]) == {"abstain_stale"}
+
     def test_audit_of_the_sample_is_clean(self, trained: Path, market: Path, run) -> None:
         code, out, _ = run("audit", "--market", str(market), "--artifacts", str(trained))
         assert code == 0
         assert "0 error(s) not in quarantine" in out
+
+    def test_audit_of_points_that_should_not_be_served_fails(
+        self, trained: Path, market: Path, run, tmp_path: Path
+    ) -> None:
+        # A stricter definition finds points that are served already.
+        text = market.read_text(encoding="utf-8")
+        assert "range = [30.0, 70.0]" in text
+        stricter = tmp_path / "stricter.toml"
+        stricter.write_text(text.replace("range = [30.0, 70.0]", "range = [30.0, 50.0]"), encoding="utf-8")
+        code, out, _ = run("audit", "--market", str(stricter), "--artifacts", str(trained))
+        assert code == 2
+        assert "pmi" in out
+        assert "0 error(s) not in quarantine" not in out
 
 
 class TestBadInput:
@@ -127,15 +168,16 @@ class TestBadInput:
     def test_before_history(self, trained: Path, market: Path, run) -> None:
         options = ("--market", str(market), "--artifacts", str(trained))
         self.refused(run("forecast", *options, "--as-of", "1980-01-04"), 2, "1980-01-04")
-        self.refused(run("forecast", *options, "--as-of", "2015-03-06"), 2, "before the first decision")
+        self.refused(run("forecast", *options, "--as-of", "2021-03-05"), 2, "before the first decision")
 
     def test_after_the_data(self, trained: Path, market: Path, run) -> None:
         result = run("forecast", "--market", str(market), "--artifacts", str(trained), "--as-of", "2024-03-08")
         self.refused(result, 5, "ingest newer prices")
 
-    def test_no_date(self, trained: Path, market: Path, run) -> None:
-        result = run("forecast", "--market", str(market), "--artifacts", str(trained), "--as-of", "soon")
-        self.refused(result, 2, "YYYY-MM-DD", "soon")
+    @pytest.mark.parametrize("text", ["soon", "", "NaT", "today", "2023", "20231013", "2023-10-13T12", "2023-02-30"])
+    def test_no_date(self, trained: Path, market: Path, run, text: str) -> None:
+        result = run("audit", "--market", str(market), "--artifacts", str(trained), "--as-of", text)
+        self.refused(result, 2, "YYYY-MM-DD", repr(text))
 
     def test_unknown_pair(self, trained: Path, market: Path, run) -> None:
         result = run("forecast", "--market", str(market), "--artifacts", str(trained), "--pair", "moon-sun")

@@ -11,6 +11,7 @@ import pytest
 from features.dataset import decision_times
 from serving.context import absent_features, next_releases, style_history
 from serving.forecast import dataset_for
+from serving.record import AbsentInput
 from tests import small
 
 
@@ -74,9 +75,14 @@ def test_absent_features_say_why() -> None:
     absent = absent_features(market, rows, dataset, small.LAST, "s300-s1000")
     values = dataset.values.loc["s300-s1000"].iloc[-1]
     assert set(absent) == set(values.index[values.isna()])
-    assert absent[gone] == f"{read[gone][0]}: not in the data"
-    assert absent[old].startswith(f"{read[old][0]}: stale, newest value of 2010-0")
-    assert absent[late] == "history too short or inputs without a common date"
+    assert absent[gone] == (AbsentInput("not_in_data", read[gone][0]),)
+    newest = rows.loc[(rows["series"] == read[old][0]), "period"].max().date()
+    assert absent[old] == (AbsentInput("stale", read[old][0], newest),)
+    assert newest.year == 2010
+    assert absent[late] == (AbsentInput("too_short"),)
+    # What the context calls stale is what the panel calls so.
+    stale = dataset.stale.loc["s300-s1000"].iloc[-1]
+    assert {name for name, why in absent.items() if "stale" in {one.kind for one in why}} == set(stale.index[stale])
 
 
 def test_absent_reasons_do_not_read_later_rows() -> None:
@@ -92,7 +98,8 @@ def test_absent_reasons_do_not_read_later_rows() -> None:
     assert (rows.loc[rows["series"] == series, "known_at"] > at).any()
     dataset = dataset_for(market, rows, small.LAST)
     absent = absent_features(market, rows, dataset, small.LAST, "s300-s1000")
-    assert absent["margin_level"].startswith(f"{series}: stale")
+    [reason] = absent["margin_level"]
+    assert (reason.kind, reason.series) == ("stale", series)
     assert absent == absent_features(market, rows[rows["known_at"] <= at], dataset, small.LAST, "s300-s1000")
 
 
@@ -109,7 +116,7 @@ def test_an_ended_series_says_when() -> None:
     dataset = dataset_for(ending, small.observations(), small.LAST)
     absent = absent_features(ending, small.observations(), dataset, small.LAST, "s300-s1000")
     for name in features:
-        assert f"{dead}: ended 2010-03-31" in absent[name]
+        assert AbsentInput("ended", dead, date(2010, 3, 31)) in absent[name]
 
 
 @pytest.mark.parametrize("pair", ["s300-s1000", "s300-micro"])

@@ -18,6 +18,8 @@ from features.contracts import EVENTS, FORECAST_COLUMNS, HORIZONS, TAIL_COLUMNS
 from features.dataset import decision_times
 from features.errors import BundleError, DataContractError, LookAheadError, StaleDataError
 from models.bundle import Bundle
+from models.scenarios import weighted_tail
+from models.validity import Reason
 from serving.forecast import dataset_for, latest_decision, make_forecast
 from serving.output import forecast_path, read_forecast, write_text
 from serving.record import Forecast
@@ -30,7 +32,8 @@ def bundle() -> Bundle:
 
 @lru_cache(maxsize=1)
 def made() -> tuple[Forecast, pd.DataFrame]:
-    return make_forecast(small.market(), small.observations(), small.dataset(), bundle(), small.plan())
+    call = make_forecast(small.market(), small.observations(), small.dataset(), bundle(), small.plan())
+    return call.forecast, call.rows
 
 
 def store(forecast: Forecast, artifacts: Path) -> Path:
@@ -53,11 +56,29 @@ def test_it_says_what_the_walk_forward_says() -> None:
             row["sigma"],
             row["validity"],
         )
+        assert "; ".join(reason.text for reason in pair.reasons) == row["reasons"]
         assert pair.tail == {name: row[name] for name in TAIL_COLUMNS}
         for event, head in pair.heads.items():
             assert head.event == event
             names = ("", "_base", "_lo", "_hi")
             assert [row[f"p_{event}{name}"] for name in names] == [head.probability, head.base, head.lo, head.hi]
+
+
+def test_the_scenario_set_is_the_tilted_one_of_the_day() -> None:
+    call = make_forecast(small.market(), small.observations(), small.dataset(), bundle(), small.plan())
+    scenarios = call.scenarios
+    assert scenarios is not None
+    assert scenarios.segments == small.dataset().segments
+    assert scenarios.sessions[0] > call.rows["entry_date"].max().to_datetime64()
+    tails = small.walked().tails.xs(pd.Timestamp(small.LAST), level="decision_date")
+    assert scenarios.effective_size == pytest.approx(tails["effective_size"].iloc[0], abs=1e-6)
+    for pair in small.market().pairs.values():
+        for horizon, step in scenarios.exits.items():
+            exits = call.rows.loc[call.rows["horizon_weeks"] == horizon, "exit_date"]
+            assert scenarios.sessions[step - 1] == exits.max().to_datetime64()
+            [tail] = weighted_tail(scenarios.spread(pair.large, pair.small)[step], scenarios.weights, [0.05])
+            raw = tails.loc[(f"{pair.large}-{pair.small}", horizon)]
+            assert (raw["raw_var_95"], raw["raw_es_95"]) == pytest.approx(tail, abs=1e-9)
 
 
 def test_identity_and_provenance() -> None:
@@ -145,14 +166,22 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert "SIMULATED" in text
 
 
-def test_an_abstaining_forecast_round_trips_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["abstain_missing", "abstain_stale"])
+def test_an_abstaining_forecast_round_trips_too(tmp_path: Path, kind: str) -> None:
     names = [info.name for info in bundle().features if info.family == "macro"]
     dataset = replace(small.dataset(), values=small.dataset().values.assign(**dict.fromkeys(names, np.nan)))
-    forecast, frame = make_forecast(small.market(), small.observations(), dataset, bundle(), small.plan())
-    assert set(frame["validity"]) == {"abstain_missing"}
+    if kind == "abstain_stale":
+        dataset = replace(dataset, stale=dataset.stale.assign(**dict.fromkeys(names, True)))
+    call = make_forecast(small.market(), small.observations(), dataset, bundle(), small.plan())
+    forecast, frame = call.forecast, call.rows
+    assert set(frame["validity"]) == {kind}
+    # The tail does not hang on the features; without probabilities it is that of the untilted set, and says so.
+    assert call.scenarios is not None
+    assert (call.scenarios.weights == 1 / len(call.scenarios.weights)).all()
+    assert frame["reasons"].str.contains("tail of the untilted scenario set").all()
     for pair in forecast.pairs:
-        assert pair.validity == "abstain_missing"
-        assert any("macro" in reason for reason in pair.reasons)
+        assert pair.validity == kind
+        assert pair.reasons == (Reason(kind.removeprefix("abstain_"), ("macro",)), Reason("untilted"))
         for head in pair.heads.values():
             assert (head.probability, head.lo, head.hi, head.log_odds) == (None, None, None, None)
             assert (head.drivers, head.families) == ((), {})
@@ -198,7 +227,10 @@ def test_a_close_missing_in_another_pair_leaves_only_that_pair_out() -> None:
     observations = small.observations()
     gone = (observations["series"] == "micro.close") & (observations["period"] == pd.Timestamp(small.LAST))
     dataset = dataset_for(small.market(), observations[~gone], small.LAST)
-    forecast, frame = make_forecast(small.market(), observations[~gone], dataset, bundle(), small.plan())
+    call = make_forecast(small.market(), observations[~gone], dataset, bundle(), small.plan())
+    forecast, frame = call.forecast, call.rows
+    assert call.scenarios is not None
+    assert call.scenarios.segments == ("s300", "s500", "s1000", "s2000")
     assert set(frame["pair"]) == {"s300-s500", "s300-s1000", "s300-s2000"}
     with pytest.raises(DataContractError, match=r"pair s300-micro .* or no close, on 2010-11-26"):
         make_forecast(small.market(), observations[~gone], dataset, bundle(), small.plan(), headline="s300-micro")
@@ -214,9 +246,9 @@ def test_an_unknown_pair_and_one_too_young_are_refused_in_words() -> None:
 
 
 def test_another_headline_leads() -> None:
-    forecast, _ = make_forecast(
+    forecast = make_forecast(
         small.market(), small.observations(), small.dataset(), bundle(), small.plan(), headline="s300-micro"
-    )
+    ).forecast
     assert forecast.headline == forecast.history.pair == "s300-micro"
     assert forecast.pairs == made()[0].pairs
 
@@ -243,9 +275,9 @@ def test_nothing_published_later_is_in_the_forecast() -> None:
     far = observations[observations["known_at"] > pd.Timestamp(at)]
     for rows in (known, pd.concat([known, planted], ignore_index=True), pd.concat([far, known], ignore_index=True)):
         dataset = dataset_for(small.market(), rows, small.LAST)
-        forecast, frame = make_forecast(small.market(), rows, dataset, bundle(), small.plan())
-        assert forecast == made()[0]
-        pd.testing.assert_frame_equal(frame, made()[1], check_exact=True)
+        call = make_forecast(small.market(), rows, dataset, bundle(), small.plan())
+        assert call.forecast == made()[0]
+        pd.testing.assert_frame_equal(call.rows, made()[1], check_exact=True)
 
 
 def test_the_latest_decision_is_the_newest_with_both_prices() -> None:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from rich.console import Console
 
 from features.contracts import FAMILIES
 from features.errors import DataContractError
-from serving.record import Forecast
+from models.validity import Reason, ReasonKind
+from serving.record import AbsentInput, Forecast
 from serving.report import view
 from serving.report.charts import line_chart
 from serving.report.figures import Lang, amount, clean, fixed, percent
 from serving.report.note import render_note
 from serving.report.terminal import render_table
-from serving.report.wording import call, flip_record, headline
-from tests.serving.factory import abstain, crowded, make_forecast
+from serving.report.wording import absent_words, call, flip_record, headline, reason_words
+from tests.serving.factory import abstain, crowded, make_forecast, make_leverage
+from tests.serving.rendered import LANGS, terminal, visible
 
-LANGS: tuple[Lang, ...] = ("zh", "en")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'x' [bold red]markup[/] \x1b[31mred\x07 {{ 7 * 7 }}"
-
-
-def terminal(forecast: Forecast, lang: Lang, width: int = 80) -> str:
-    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
-    console.print(render_table(forecast, lang))
-    return console.export_text()
-
-
-def visible(page: str) -> str:
-    body = re.sub(r"<(style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]+>", " ", body))
 
 
 def probabilities(plain: dict[str, Any], keys: tuple[str, ...] = ("probability", "base")) -> list[float]:
@@ -88,20 +76,22 @@ def test_both_languages_and_the_terminal_hold_the_same_numbers(forecast: Forecas
             percent(x, signed=True) for x in (forecast.pair(forecast.headline, 4).tail or {}).values()
         }
         # Log-odds and points of the ten drivers, dates of knowledge among them.
-        shown = terminal(forecast, lang)
+        shown, page = terminal(forecast, lang), visible(render_note(forecast, lang))
         for side in view.top_drivers(forecast.pair(forecast.headline, 4).heads["switch"]):
             assert len(side) == view.SHOWN_DRIVERS
             for driver in side:
                 assert fixed(driver.log_odds, 3, signed=True) in shown
-                assert fixed(driver.log_odds, 3, signed=True) in visible(render_note(forecast, lang))
+                assert fixed(driver.log_odds, 3, signed=True) in page
 
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_text_from_outside_has_no_effect(forecast: Forecast, lang: Lang) -> None:
-    pairs = tuple(replace(row, reasons=(HOSTILE,), validity="out_of_support") for row in forecast.pairs)
+    reasons = (Reason("unseen", (HOSTILE,)), Reason("missing", ("{{ 7 * 7 }}",)))
+    pairs = tuple(replace(row, reasons=reasons, validity="out_of_support") for row in forecast.pairs)
     evil = replace(
-        forecast, pairs=pairs, title=HOSTILE, title_zh=HOSTILE, absent={HOSTILE: HOSTILE}, code_version=HOSTILE,
-        pair_names={forecast.headline: (HOSTILE, HOSTILE)},
+        forecast, pairs=pairs, title=HOSTILE, title_zh=HOSTILE, code_version=HOSTILE,
+        leverage=replace(make_leverage(), long_name=(HOSTILE, HOSTILE), hedge_name=(HOSTILE, HOSTILE)),
+        absent={HOSTILE: (AbsentInput("not_in_data", HOSTILE),)}, pair_names={forecast.headline: (HOSTILE, HOSTILE)},
     )  # fmt: skip
     page = render_note(evil, lang)
     assert "<script" not in page
@@ -134,9 +124,10 @@ def test_same_forecast_same_bytes(lang: Lang) -> None:
 def test_an_abstained_forecast_says_so_and_shows_base_rates_only(forecast: Forecast, lang: Lang) -> None:
     silent = abstain(forecast)
     expected = {"en": "No call this week", "zh": "本周不作判断"}[lang]
+    why = {"en": "no live feature in rates, flows: inputs are stale", "zh": "利率、资金流类因子全部缺失"}[lang]
     for text in (visible(render_note(silent, lang)), terminal(silent, lang)):
         assert expected in text
-        assert "gov_10y: newest value 41 days old" in text
+        assert why in text
         for number in probabilities(silent.to_json(), ("base",)):
             assert percent(number) in text
         for number in probabilities(forecast.to_json(), ("lo", "hi")):
@@ -188,7 +179,7 @@ def test_family_steps_lead_from_base_to_probability(forecast: Forecast) -> None:
     up, down = view.top_drivers(head, count=100)
     assert {driver.family for driver in (*up, *down)} <= set(FAMILIES)
     flat = replace(head, probability=head.base, log_odds=head.base_log_odds)
-    expected = head.base * (1 - head.base) * head.families["macro"]
+    expected = head.base * (1 - head.base) * head.families["scenario"]
     assert view.bridge(flat)[0].points == pytest.approx(expected)
 
 
@@ -210,16 +201,80 @@ def test_what_is_not_a_real_vintage_is_flagged(forecast: Forecast) -> None:
 
         return replace(forecast, pairs=tuple(mark(row) for row in forecast.pairs))
 
-    assert html.unescape(render_note(flagged("current"), "en")).count("today's vintage") == 2 * view.SHOWN_DRIVERS
-    assert terminal(flagged("current"), "zh").count("今日版本") == 2 * view.SHOWN_DRIVERS
+    with_value = 2 * view.SHOWN_DRIVERS - 1  # what the scenarios imply has no past values to doubt
+    assert html.unescape(render_note(flagged("current"), "en")).count("today's vintage") == with_value
+    assert terminal(flagged("current"), "zh").count("今日版本") == with_value
     assert "vintage" not in visible(render_note(flagged("real"), "en"))
 
 
 def test_a_missing_tail_gives_its_reason(forecast: Forecast) -> None:
-    pairs = tuple(replace(row, tail=None, reasons=("tail: 512 days of history, 750 needed",)) for row in forecast.pairs)
-    page = visible(render_note(replace(forecast, pairs=pairs), "en"))
-    assert "No tail: tail: 512 days of history, 750 needed" in page
-    assert "the cost cannot be given" in page
+    pairs = tuple(replace(row, tail=None, reasons=(Reason("no_tail"),)) for row in forecast.pairs)
+    bare = replace(forecast, pairs=pairs)
+    assert "the cost cannot be given" in visible(render_note(bare, "en"))
+    for lang, line in (("en", "No tail: too few daily closes"), ("zh", "无尾部估计：日收盘价太少")):
+        for text in (visible(render_note(bare, lang)), terminal(bare, lang)):
+            assert line in text
+    silent = replace(forecast, pairs=tuple(replace(row, tail=None) for row in forecast.pairs))
+    assert "No tail: no reason was recorded" in terminal(silent, "en")
+
+
+EXAMPLES: dict[ReasonKind, tuple[Reason, str]] = {
+    "missing": (Reason("missing", ("macro", "flows")), "宏观、资金流类因子全部缺失"),
+    "stale": (Reason("stale", ("leverage",)), "杠杆类因子全部缺失：输入数据已过期"),
+    "unseen": (
+        Reason("unseen", ("valuation_spread", "unheard_of")),
+        "超出训练期见过的全部取值：大小盘估值差、unheard_of",
+    ),
+    "unusual": (Reason("unusual", count=9, of=44), "44个因子中有9个处于最外侧2%"),
+    "no_tail": (Reason("no_tail"), "无尾部估计：日收盘价太少"),
+    "untilted": (Reason("untilted"), "尾部取自未加权调整的情景集"),
+    "few_paths": (Reason("few_paths", ("crash", "large")), "情景路径过少：大盘跑赢小盘、小盘急跌"),
+    "stretched": (Reason("stretched", count=412), "情景集过度调整：有效路径仅412条"),
+}
+
+
+@pytest.mark.parametrize("kind", get_args(ReasonKind))
+def test_every_reason_is_worded_in_both_languages(kind: ReasonKind) -> None:
+    reason, zh = EXAMPLES[kind]
+    assert reason.kind == kind
+    assert reason_words(reason, "zh") == zh
+    assert reason_words(reason, "en") == reason.text
+
+
+@pytest.mark.parametrize(
+    ("absent", "en", "zh"),
+    [
+        (AbsentInput("not_in_data", "csi1000.pe"), "csi1000.pe: not in the data", "中证1000市盈率：数据中没有"),
+        (
+            AbsentInput("ended", "northbound_net_flow", date(2024, 8, 16)),
+            "northbound_net_flow: ended 2024-08-16",
+            "北向净流入：已于2024-08-16终止",
+        ),
+        (
+            AbsentInput("stale", "own_series", date(2023, 6, 30)),
+            "own_series: stale, newest value of 2023-06-30",
+            "own_series：已过期，最新值为2023-06-30",
+        ),
+        (
+            AbsentInput("too_short"),
+            "history too short or inputs without a common date",
+            "历史过短，或各输入无共同日期",
+        ),
+    ],
+)
+def test_every_absence_is_worded_in_both_languages(absent: AbsentInput, en: str, zh: str) -> None:
+    assert absent_words(absent, "en") == en
+    assert absent_words(absent, "zh") == zh
+
+
+def test_no_english_sentence_about_absence_is_left_in_the_chinese_note(forecast: Forecast) -> None:
+    silent = abstain(forecast)
+    texts = (visible(render_note(silent, "zh")), terminal(silent, "zh", width=200))
+    english = (visible(render_note(silent, "en")), terminal(silent, "en", width=200))
+    assert "not in the data" in english[0]
+    for words in ("not in the data", "newest value", "ended 20", "history too short", "no live feature", "No tail"):
+        assert words in english[1]
+        assert not any(words in text for text in texts)
 
 
 def test_wrong_input_is_refused_in_one_sentence(forecast: Forecast) -> None:
@@ -273,10 +328,12 @@ def run_chromium(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=180).stdout
 
 
-@pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("kind", ["plain", "crowded"])
-def test_it_prints_on_exactly_one_sheet_of_a4(forecast: Forecast, tmp_path: Path, lang: Lang, kind: str) -> None:
-    shown = forecast if kind == "plain" else crowded(make_forecast(simulated=True))
+@pytest.mark.parametrize(
+    ("kind", "lang"), [("plain", "zh"), ("plain", "en"), ("simulated", "zh"), ("crowded", "zh"), ("crowded", "en")]
+)
+def test_it_prints_on_exactly_one_sheet_of_a4(forecast: Forecast, tmp_path: Path, kind: str, lang: Lang) -> None:
+    shown = forecast if kind == "plain" else make_forecast(simulated=True)
+    shown = crowded(shown) if kind == "crowded" else shown
     page, sheet = tmp_path / "note.html", tmp_path / "note.pdf"
     page.write_text(render_note(shown, lang), encoding="utf-8")
     run_chromium(tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={sheet}", page.as_uri())
@@ -291,7 +348,7 @@ def test_it_fits_a_phone_360_pixels_wide(forecast: Forecast, tmp_path: Path) -> 
     frames = "".join(
         f'<iframe style="width:360px;height:800px;border:0" srcdoc="{html.escape(render_note(shown, lang))}"></iframe>'
         for lang in LANGS
-        for shown in (forecast, crowded(forecast), abstain(forecast))
+        for shown in (forecast, crowded(forecast), abstain(forecast), replace(forecast, fan=None))
     )
     script = (
         "<script>onload = () => document.title = [...document.querySelectorAll('iframe')]"
@@ -301,4 +358,4 @@ def test_it_fits_a_phone_360_pixels_wide(forecast: Forecast, tmp_path: Path) -> 
     wrapper.write_text(f"<!DOCTYPE html><meta charset=utf-8><title></title>{frames}{script}", encoding="utf-8")
     title = re.search(r"<title>([\d,]+)</title>", run_chromium(tmp_path, "--dump-dom", wrapper.as_uri()))
     assert title is not None
-    assert [int(width) <= 360 for width in title[1].split(",")] == [True] * 6
+    assert [int(width) <= 360 for width in title[1].split(",")] == [True] * 8
