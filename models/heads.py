@@ -74,11 +74,7 @@ class Head:
 
     def start(self, level: FloatArray, implied: FloatArray) -> FloatArray:
         """Return the log-odds from which linear part and trees depart."""
-        gap = implied - level
-        known = np.isfinite(gap)
-        moved = np.where(known, gap, 0.0)
-        shift = self.prior * moved + self.scenario.decision_function(moved[:, None])
-        return level + np.where(known, shift, 0.0)
+        return _start(self.scenario, self.prior, level, implied)
 
     def start_error(self, level: FloatArray, implied: FloatArray) -> FloatArray:
         """Return the standard error of the start beside that of the level."""
@@ -89,6 +85,15 @@ class Head:
     def deviation(self, linear: FloatArray, trees: FloatArray) -> FloatArray:
         """Return the calibrated deviation from the start."""
         return self.slope * (linear + self.pool * trees)
+
+
+def _start(scenario: RidgeLogit, prior: float, level: FloatArray, implied: FloatArray) -> FloatArray:
+    """Level moved by the Platt of the implied log-odds; the level itself where there is no scenario set."""
+    gap = implied - level
+    known = np.isfinite(gap)
+    moved = np.where(known, gap, 0.0)
+    shift = prior * moved + scenario.decision_function(moved[:, None])
+    return level + np.where(known, shift, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +128,7 @@ def fit_head(design: Design, labels: Labels, horizon: int, cut: np.datetime64, s
     cluster = labels.dates.astype(np.float64)
     prior = settings.prior(design.layout.event)
     scenario = _fit_scenario(labels, prior, weight, settings.scenario_penalty)
-    head = Head(design.layout.event, horizon, scenario, prior, scenario, ())
-    start = head.start(labels.level, labels.implied)
+    start = _start(scenario, prior, labels.level, labels.implied)
     columns = linear_columns(design)
     together = np.array([name.startswith(DRIVERS) for name in design.layout.columns[: design.layout.signed]])
     stiffer = max(HORIZONS) / horizon
@@ -134,7 +138,8 @@ def fit_head(design: Design, labels: Labels, horizon: int, cut: np.datetime64, s
     )  # fmt: skip
     offset = start + linear.decision_function(columns)
     trees = replace(settings.trees, lambda_l2=stiffer * settings.trees.lambda_l2)
-    return replace(head, linear=linear, boosters=_fit_trees(design, labels.y, offset, weight, trees))
+    boosters = _fit_trees(design, labels.y, offset, weight, trees)
+    return Head(design.layout.event, horizon, scenario, prior, linear, boosters)
 
 
 def _fit_scenario(labels: Labels, prior: float, weight: FloatArray, penalty: float) -> RidgeLogit:

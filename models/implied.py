@@ -30,6 +30,15 @@ def pair_states(dataset: Dataset, day: np.datetime64) -> dict[str, PairState]:
     }
 
 
+def held_states(dataset: Dataset, day: np.datetime64, scenarios: ScenarioSet) -> dict[str, PairState]:
+    """Return the states of the pairs whose two segments are in a day's scenario set."""
+    return {
+        pair: state
+        for pair, state in pair_states(dataset, day).items()
+        if {state.large, state.small} <= set(scenarios.segments)
+    }
+
+
 def untilted(
     dataset: Dataset, volatility: Refits, day: np.datetime64, settings: ScenarioSettings
 ) -> tuple[ScenarioSet, Timing] | None:
@@ -79,9 +88,7 @@ def implied_probabilities(
             continue
         scenarios, when = drawn
         edge = 1.0 / (settings.paths + 2)
-        for pair, state in pair_states(dataset, day).items():
-            if state.large not in scenarios.segments or state.small not in scenarios.segments:
-                continue
+        for pair, state in held_states(dataset, day, scenarios).items():
             for horizon in HORIZONS:
                 happened = path_events(scenarios, state, when.points, horizon)
                 shares = [float(np.clip(happened[event].mean(), edge, 1 - edge)) for event in EVENTS]

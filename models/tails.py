@@ -11,7 +11,7 @@ import pandas as pd
 from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset, FloatArray
 from models.conformal import corrected_levels
 from models.curve import ALPHA, read_curve, tail_curves
-from models.implied import Refits, pair_states, untilted
+from models.implied import Refits, held_states, untilted
 from models.memory import Key, Memory, settle
 from models.scenarios import ScenarioSet
 from models.simulate import path_events, spread_returns
@@ -61,11 +61,7 @@ def tilted(
     if drawn is None:
         return None
     scenarios, when = drawn
-    states = {
-        pair: state
-        for pair, state in pair_states(dataset, day).items()
-        if state.large in scenarios.segments and state.small in scenarios.segments
-    }
+    states = held_states(dataset, day, scenarios)
     keys = [(pair, pd.Timestamp(day), horizon) for pair in states for horizon in HORIZONS]
     aimed = [key for key in keys if key in targets]
     if aimed:
@@ -77,6 +73,7 @@ def tilted(
         found = tilt(np.column_stack(columns), target, slack, settings.window_days / _MONTH_DAYS)
     else:
         found = Tilt(scenarios.weights, np.array([]), np.array([], dtype=np.bool_))
+    weighted = replace(scenarios, weights=found.weights)
     place = {key: slice(len(EVENTS) * number, len(EVENTS) * (number + 1)) for number, key in enumerate(aimed)}
     rows = {}
     for key in keys:
@@ -90,8 +87,8 @@ def tilted(
         else:
             few = tuple(event for event, used in zip(EVENTS, found.used[own], strict=True) if not used)
             curves = tail_curves(values[order], found.weights[order])
-            rows[key] = RowTail(curves, equal, found.effective_size, found.residual[own], few)
-    return replace(scenarios, weights=found.weights), rows
+            rows[key] = RowTail(curves, equal, weighted.effective_size, found.residual[own], few)
+    return weighted, rows
 
 
 def tail_frame(dataset: Dataset, memory: Memory, rows: Mapping[Key, RowTail]) -> pd.DataFrame:

@@ -41,11 +41,6 @@ class Tilt:
     residual: FloatArray
     used: BoolArray
 
-    @property
-    def effective_size(self) -> float:
-        """Kish's effective number of paths, 1 / sum of squared weights."""
-        return float(1.0 / np.sum(self.weights**2))
-
 
 def tilt(happened: BoolArray, target: FloatArray, slack: FloatArray, months: float = 1.0) -> Tilt:
     """Re-weight paths.

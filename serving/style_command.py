@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 
 from features.errors import DataContractError
 from serving.options import DEFAULT_ARTIFACTS, Artifacts, AsOf, Market
-from serving.steps import decision_of, market_spec, open_store
+from serving.steps import market_spec, stored_decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,7 @@ def style(
     settings = StyleSettings(window=window)
     spec = market_spec(market)
     fund = read_fund_returns(returns, spec.schedule.calendar)
-    observations = open_store(artifacts).observations(spec.name)
-    report = style_report(spec, observations, decision_of(spec, observations, as_of), fund, settings)
+    report = style_report(spec, *stored_decision(spec, artifacts, as_of), fund, settings)
     _deliver(report.to_json(), lambda: render_style(report), as_json, out)
 
 
@@ -101,8 +100,7 @@ def eligible(
     rule = EligibilityRule(window=window)
     spec = market_spec(market)
     legs = find_segment(spec, long, "--long"), [find_segment(spec, name, "--hedge") for name in hedge]
-    observations = open_store(artifacts).observations(spec.name)
-    report = eligible_report(spec, observations, decision_of(spec, observations, as_of), *legs, rule)
+    report = eligible_report(spec, *stored_decision(spec, artifacts, as_of), *legs, rule)
     _deliver(report.to_json(), lambda: render_eligible(report), as_json, out)
 
 

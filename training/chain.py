@@ -69,7 +69,10 @@ def train_chain(
     found = {} if root is None else {cut: bundle for cut in cuts if (bundle := _stored(dataset, plan, root, cut))}
     scenarios = plan.settings.scenarios
     past = volatility_cuts(dataset, plan)
-    volatility = fit_volatilities(dataset, past[past <= cuts[-1]], scenarios, jobs=jobs, progress=progress)
+    # What a bundle on disk was fitted with need not be fitted again.
+    held = {cut: bundle.volatility for cut, bundle in found.items()}
+    open_cuts = np.array([cut for cut in past[past <= cuts[-1]] if cut not in held], dtype="datetime64[us]")
+    volatility = {**held, **fit_volatilities(dataset, open_cuts, scenarios, jobs=jobs, progress=progress)}
     base = base_frame(dataset, implied_history(dataset, volatility, scenarios, jobs=jobs, progress=progress))
     missing = [cut for cut in cuts if cut not in found]
     workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")

@@ -17,29 +17,16 @@ from scipy.signal import lfilter
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import FloatArray, TimeArray
-from features.errors import DataContractError, DefinitionError, LookAheadError
+from features.errors import DataContractError, LookAheadError
+from models.volatility import ScenarioSettings
 
 
 @dataclass(frozen=True)
-class TailSettings:
-    """Choices of the simulation; `DefinitionError` if one is out of range.
-
-    `paths` simulated in blocks of `block` days from at most `window_days` and at least `min_days` daily changes, over
-    at most `max_steps` sessions (gap included); `seed` is combined with the key of each forecast.
-    """
+class TailSettings(ScenarioSettings):
+    """Choices of the simulation, those of the scenario set; `seed` is combined with the key of each forecast."""
 
     paths: int = 10_000
-    block: int = 5
-    window_days: int = 2520
-    min_days: int = 750
     max_steps: int = 26
-    seed: int = 20231130
-
-    def __post_init__(self) -> None:
-        floors = {"paths": 100, "block": 1, "window_days": self.min_days, "min_days": 100, "max_steps": 1, "seed": 0}
-        for name, floor in floors.items():
-            if (value := getattr(self, name)) < floor:
-                raise DefinitionError(f"`{name}` must be at least {floor}; got {value}")
 
 
 @dataclass(frozen=True)

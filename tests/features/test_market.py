@@ -121,6 +121,21 @@ BAD = {
         '[pairs.other]\nlarge = "big"\nsmall = "small"\nheadline = true\n[rules]',
         "exactly one pair must",
     ),
+    "unknown segment of the levered book": (
+        "[rules]",
+        '[leverage]\nlong = "tiny"\nhedge = "big"\n[rules]',
+        "leverage names the unknown segment tiny",
+    ),
+    "unknown discount of the levered book": (
+        "[rules]",
+        '[leverage]\nlong = "small"\nhedge = "big"\ndiscount = "basis"\n[rules]',
+        "leverage names the unknown series basis",
+    ),
+    "a feature in the scenario set's family": (
+        'prices = { family = "macro"',
+        'prices = { family = "scenario"',
+        "feature prices is of family scenario, which is the scenario set's own",
+    ),
     "no headline": (", headline = true", "", "exactly one pair must be the headline"),
     "a label in a feature": ('["cpi"]', '["plot"]', "feature prices uses plot, which is for labels and plots only"),
     "a label in a pair feature": (
