@@ -92,15 +92,18 @@ def leverage_view(
 def _discount(
     market: MarketSpec, spec: LeverageSpec, observations: pd.DataFrame, day: np.datetime64, at: np.datetime64
 ) -> float | None:
-    """Newest futures discount known at the decision, a fraction a year; None where it is stale or was never there."""
+    """Newest futures discount known at the decision, a fraction a year; None where it is stale, dead or never was."""
     if spec.discount is None:
+        return None
+    declared = market.series[spec.discount]
+    if declared.died is not None and day > np.datetime64(declared.died, "us"):
         return None
     own = observations[observations["series"] == spec.discount]
     history = histories(own, market).get(spec.discount)
     if history is None:
         return None
     periods, values = history.as_of(at)
-    limit = np.timedelta64(market.series[spec.discount].stale_days, "D")
+    limit = np.timedelta64(declared.stale_days, "D")
     if len(periods) == 0 or day - periods[-1] > limit:
         return None
     return float(-values[-1, 0] / 100.0)
