@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.contracts import BoolArray, FloatArray
+from features.contracts import BoolArray, FloatArray, IntArray
 from features.errors import DataContractError
 from models.book_kernel import Tails, book_tails
 from models.scenarios import ScenarioSet
@@ -110,6 +110,12 @@ class Books:
         """Net notional of each segment per unit of equity, shape (books, k)."""
         net: FloatArray = self.gross_leverage[:, None] * (self.long - self.hedge)
         return net
+
+    def take(self, rows: IntArray) -> Books:
+        """Return some of the books, in the order of `rows`."""
+        ratio = None if self.hedge_ratio is None else self.hedge_ratio[rows]
+        flat = (self.gross_leverage[rows], self.financing_rate[rows], self.basis[rows])
+        return Books(self.segments, self.long[rows], self.hedge[rows], *flat, ratio)
 
     def carry(self, years: float) -> FloatArray:
         """Return what financing and basis add to the return over a horizon, shape (books,); costs are negative."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from features.contracts import BoolArray, FloatArray
 from features.errors import DataContractError
+from models.curve import ALPHA
 from models.levered_book import BookRun, run_books
+from models.reading import reading_levels
 from models.scenarios import ScenarioSet, weighted_tail
 from models.swap_terms import SwapTerms
 
@@ -38,9 +41,10 @@ def leverage_table(
     -------
     pandas.DataFrame
         A row for each leverage and horizon, with `leverage`, `horizon_weeks`; `var_95`, `es_95`, `var_975`, `es_975`,
-        lower tail of the return on equity (negative numbers are losses); `p_margin_call` and `p_wipe_out`, the
-        probability of a close within the horizon at which the book is called, or has no equity left;
-        `share_force_sold`, the expected share of the book at entry sold by force. All fractions.
+        lower tail of the return on equity (negative numbers are losses) at the corrected level of the worst pair the
+        book holds, and `raw_` before each of them at the nominal level; `level`, what stands for 5%; `p_margin_call`
+        and `p_wipe_out`, the probability of a close within the horizon at which the book is called, or has no equity
+        left; `share_force_sold`, the expected share of the book at entry sold by force. All fractions.
 
     Raises
     ------
@@ -50,13 +54,17 @@ def leverage_table(
     Information set: that of the scenario set.
     """
     weights = scenarios.weights
+    net = np.array([[long.get(segment, 0.0) - hedge.get(segment, 0.0) for segment in scenarios.segments]])
     rows = []
     for run in run_books(scenarios, long, hedge, leverages, terms):
         for horizon, end in sorted(scenarios.exits.items()):
             row: dict[str, float] = {"leverage": float(run.leverage), "horizon_weeks": horizon}
-            tails = weighted_tail(run.returns(horizon), weights, list(_LEVELS.values()))
-            for name, tail in zip(_LEVELS, tails, strict=True):
-                row |= {f"var_{name}": tail.var, f"es_{name}": tail.es}
+            level = float(reading_levels(scenarios, scenarios.segments, net, horizon)[0])
+            for prefix, factor in (("", level / ALPHA), ("raw_", 1.0)):
+                tails = weighted_tail(run.returns(horizon), weights, [factor * share for share in _LEVELS.values()])
+                for name, tail in zip(_LEVELS, tails, strict=True):
+                    row |= {f"{prefix}var_{name}": tail.var, f"{prefix}es_{name}": tail.es}
+            row["level"] = level
             row["p_margin_call"] = _mass(weights, run.called_on <= end)
             row["share_force_sold"] = min(float(weights @ (1.0 - run.kept[end])), 1.0)
             row["p_wipe_out"] = _mass(weights, run.wiped_on <= end)

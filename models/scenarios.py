@@ -28,6 +28,19 @@ class Tail(NamedTuple):
     es: float
 
 
+class PairLevel(NamedTuple):
+    """The levels at which one pair's 5% tails are read over one horizon, after the level correction; fractions.
+
+    `lower` is the side on which the small segment loses against the large one.
+    """
+
+    pair: str
+    small: str
+    horizon: int
+    lower: float
+    upper: float
+
+
 def weighted_tail(values: npt.NDArray[np.floating], weights: FloatArray, levels: Sequence[float]) -> list[Tail]:
     """Read the lower tail of a weighted sample.
 
@@ -87,6 +100,8 @@ class ScenarioSet:
         Cumulative log return of each segment since the close of the entry day; row 0 is zero.
     weights : array of float64, shape (n,)
         Positive, of sum one.
+    levels : tuple of PairLevel
+        Where the correction says that tails are to be read; without them at their nominal level.
 
     Information set: rows with known_at <= the decision.
     """
@@ -96,6 +111,7 @@ class ScenarioSet:
     exits: Mapping[int, int]
     paths: PathArray
     weights: FloatArray
+    levels: tuple[PairLevel, ...] = ()
 
     def __post_init__(self) -> None:
         steps, k, n = self.paths.shape
@@ -108,6 +124,8 @@ class ScenarioSet:
             raise DataContractError(f"`exits` must lie within {steps - 1} sessions; got {dict(self.exits)}")
         if not (self.weights > 0).all() or not math.isclose(float(self.weights.sum()), 1.0, rel_tol=1e-9):
             raise DataContractError(f"`weights` must be positive and sum to one; got {float(self.weights.sum())}")
+        if not all(0 < level < 1 for held in self.levels for level in (held.lower, held.upper)):
+            raise DataContractError(f"`levels` must lie inside (0, 1); got {self.levels}")
 
     @property
     def effective_size(self) -> float:
@@ -150,6 +168,9 @@ class ScenarioSet:
                 exits=np.array([self.exits[int(h)] for h in horizons], dtype=np.int64),
                 paths=self.paths,
                 weights=self.weights,
+                level_names=np.array([(held.pair, held.small) for held in self.levels], dtype=np.str_).reshape(-1, 2),
+                level_horizons=np.array([held.horizon for held in self.levels], dtype=np.int64),
+                level_sides=np.array([(held.lower, held.upper) for held in self.levels], dtype=np.float64),
             )
 
     @staticmethod
@@ -163,12 +184,18 @@ class ScenarioSet:
         """
         try:
             with np.load(path, allow_pickle=False) as held:
+                sides = held["level_sides"].reshape(-1, 2)
+                read = zip(held["level_names"], held["level_horizons"], sides, strict=True)
                 return ScenarioSet(
                     segments=tuple(str(name) for name in held["segments"]),
                     sessions=held["sessions"].astype("datetime64[us]"),
                     exits={int(h): int(step) for h, step in zip(held["horizons"], held["exits"], strict=True)},
                     paths=held["paths"],
                     weights=held["weights"],
+                    levels=tuple(
+                        PairLevel(str(pair), str(small), int(horizon), float(lower), float(upper))
+                        for (pair, small), horizon, (lower, upper) in read
+                    ),
                 )
         except FileNotFoundError as error:
             raise DataContractError(f"{path}: no scenario set; run `capshift forecast` for that day") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import cast
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ from models.design import STYLE_FEATURE
 from models.explain import SCENARIO_FEATURE, Explanation, explain, probability_points
 from models.implied import implied_probabilities
 from models.predict import check_contract, draft, finish
-from models.scenarios import ScenarioSet
+from models.scenarios import PairLevel, ScenarioSet
 from models.schedule import Plan, day_text, forecast_rows
 from models.validity import Judgement
 from serving.context import absent_features, next_releases, style_history
@@ -151,6 +151,8 @@ def make_forecast(
             extra = _Extra(drafted.judgements[key], _detail(done.tails, key))
             pairs.append(_pair(market, dataset, row, explanations, place, extra))
     scenarios, spec = drafted.scenarios, market.pairs[headline]
+    if scenarios is not None:
+        scenarios = replace(scenarios, levels=_levels(market, done.tails, pd.Timestamp(day)))
     fan = None
     if scenarios is not None and {spec.large, spec.small} <= set(scenarios.segments):
         fan = spread_fan(scenarios, headline, (spec.large, spec.small), pairs[0].entry_date)
@@ -200,6 +202,15 @@ def _detail(tails: pd.DataFrame, key: tuple[str, pd.Timestamp, int]) -> TailDeta
         untilted={name: float(row[f"untilted_{name}"]) for name in TAIL_COLUMNS},
         residual={event: gap if np.isfinite(gap) else None for event, gap in residual.items()},
         effective_size=float(row["effective_size"]),
+    )
+
+
+def _levels(market: MarketSpec, tails: pd.DataFrame, day: pd.Timestamp) -> tuple[PairLevel, ...]:
+    """Return the corrected levels of a day's pairs."""
+    rows = tails.xs(day, level="decision_date")
+    return tuple(
+        PairLevel(pair, market.pairs[pair].small, int(horizon), float(lower), float(upper))
+        for (pair, horizon), lower, upper in zip(rows.index, rows["level_lower"], rows["level_upper"], strict=True)
     )
 
 

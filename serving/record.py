@@ -125,14 +125,22 @@ class Fan:
 
 @dataclass(frozen=True)
 class LeverageRow:
-    """A levered neutral book at one leverage and horizon; losses are negative fractions of its equity at entry."""
+    """A levered neutral book at one leverage and horizon; losses are negative fractions of its equity at entry.
+
+    `level` is the corrected level that stands for 5%, `raw_` marks what is read at 5% and 2.5% themselves.
+    """
 
     leverage: float
     horizon_weeks: int
+    level: float
     var_95: float
     es_95: float
     var_975: float
     es_975: float
+    raw_var_95: float
+    raw_es_95: float
+    raw_var_975: float
+    raw_es_975: float
     p_margin_call: float
     share_force_sold: float
     p_wipe_out: float

@@ -1,9 +1,11 @@
 """Risk of a table of books in bounded memory: checked, scored in chunks, resumed after a kill, written in one move.
 
 One row a book and horizon, in the order of the table: `book_id, as_of, horizon_weeks`; `var_95, es_95, var_975, es_975`
-(return per unit of equity, losses negative); `carry` and for each segment `es_95_SEGMENT, es_975_SEGMENT`, which with
-`carry` add up to `es_95` and `es_975`; `stress` where one is named, without carry and the same for every horizon;
-`p_margin_call, forced_share` where asked for. What was read and how is in the file's metadata under `capshift`.
+(return per unit of equity, losses negative) at the corrected level of the worst pair the book holds; `level`, what
+stands for 5%, and `raw_` before the same names at the nominal levels; `carry` and for each segment `es_95_SEGMENT,
+es_975_SEGMENT`, which with `carry` add up to `es_95` and `es_975`; `stress` where one is named, without carry and the
+same for every horizon; `p_margin_call, forced_share` where asked for. What was read and how is in the file's metadata
+under `capshift`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from features.dataset import market_calendar
 from features.errors import DataContractError
 from features.market import MarketSpec
 from models.book_margin import margin_calls
-from models.books import Books, BookSettings, book_risk
+from models.books import Books, BookSettings
+from models.reading import corrected_risk
 from models.scenarios import ScenarioSet
 from models.stress import Stress
 from serving.book_checks import Report, check_rows
@@ -191,11 +194,15 @@ def score_chunk(job: RiskJob, held: ScenarioSet, table: BookTable, chunk: pa.Tab
 
 
 def _risk_columns(books: Books, held: ScenarioSet, horizon: int, settings: BookSettings) -> dict[str, FloatArray]:
-    risk = book_risk(books, held, horizon, settings)
+    found = corrected_risk(books, held, horizon, settings)
+    risk, raw = found.corrected, found.raw
     names = [f"{100 * (1 - level):g}".replace(".", "") for level in settings.levels]
     columns: dict[str, FloatArray] = {}
     for place, name in enumerate(names):
         columns[f"var_{name}"], columns[f"es_{name}"] = risk.var[:, place], risk.es[:, place]
+    columns["level"] = found.level
+    for place, name in enumerate(names):
+        columns[f"raw_var_{name}"], columns[f"raw_es_{name}"] = raw.var[:, place], raw.es[:, place]
     columns["carry"] = risk.carry
     for place, name in enumerate(names):
         for k, segment in enumerate(books.segments):

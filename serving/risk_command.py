@@ -35,6 +35,9 @@ def risk(
     Reads BOOK and ARTIFACTS/MARKET/scenarios; writes OUT, one row a book and horizon, all at once when all is done. A
     job that was killed goes on where it stopped when the same command runs again.
 
+    VaR and expected shortfall are read at the corrected level of the worst pair a book holds (column level stands for
+    5%); columns raw_... are read at 5% and 2.5% themselves.
+
     Columns of BOOK: book_id, as_of, gross_leverage (long notional / equity), financing_rate and basis (yearly
     fractions), long_SEGMENT (sum 1), hedge_SEGMENT (positive; sum 1, or 0 for a long-only book, or the value of a
     column hedge_ratio). A segment without a column is held by no book.

@@ -18,7 +18,7 @@ from tests.models.two_legs import HEDGE, LONG, delevers, random_set, terms_with,
 
 COLUMNS = [
     "leverage", "horizon_weeks", "var_95", "es_95", "var_975", "es_975",
-    "p_margin_call", "share_force_sold", "p_wipe_out",
+    "raw_var_95", "raw_es_95", "raw_var_975", "raw_es_975", "level", "p_margin_call", "share_force_sold", "p_wipe_out",
 ]  # fmt: skip
 
 

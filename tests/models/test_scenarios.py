@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataContractError
-from models.scenarios import ScenarioSet, weighted_tail
+from models.scenarios import PairLevel, ScenarioSet, weighted_tail
 
 
 def make_set(paths: int = 500, steps: int = 20, seed: int = 0) -> ScenarioSet:
@@ -43,9 +43,10 @@ def test_the_tail_is_that_of_the_sample_with_each_value_repeated(rows: list[tupl
 
 
 def test_a_set_survives_its_file(tmp_path: Path) -> None:
-    held = make_set()
+    held = replace(make_set(), levels=(PairLevel("large-small", "small", 4, 0.04, 0.06),))
     held.save(tmp_path / "set.npz")
     read = ScenarioSet.load(tmp_path / "set.npz")
+    assert read.levels == held.levels
     assert read.segments == held.segments
     assert dict(read.exits) == dict(held.exits)
     for name in ("paths", "weights", "sessions"):

@@ -140,7 +140,9 @@ def make_leverage() -> LeverageView:
     """Build a levered book whose losses grow with leverage and root time."""
     rows = tuple(
         LeverageRow(
-            leverage=float(times), horizon_weeks=weeks, var_95=-0.0269 * times * weeks**0.5,
+            leverage=float(times), horizon_weeks=weeks, level=0.04, raw_var_95=-0.0248 * times * weeks**0.5,
+            raw_es_95=-0.0351 * times * weeks**0.5, raw_var_975=-0.0311 * times * weeks**0.5,
+            raw_es_975=-0.0415 * times * weeks**0.5, var_95=-0.0269 * times * weeks**0.5,
             es_95=-0.0373 * times * weeks**0.5, var_975=-0.033 * times * weeks**0.5,
             es_975=-0.0437 * times * weeks**0.5, p_margin_call=7.3e-5 * weeks * times**3,
             share_force_sold=6.1e-5 * weeks * times**3, p_wipe_out=0.0,

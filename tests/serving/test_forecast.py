@@ -69,6 +69,9 @@ def test_the_scenario_set_is_the_tilted_one_of_the_day() -> None:
     scenarios = call.scenarios
     assert scenarios is not None
     assert scenarios.segments == small.dataset().segments
+    held = {(level.pair, level.horizon): (level.lower, level.upper) for level in scenarios.levels}
+    details = {(row.pair, row.horizon_weeks): row.tail_detail for row in call.forecast.pairs}
+    assert held == {key: (detail.level_lower, detail.level_upper) for key, detail in details.items() if detail}
     assert scenarios.sessions[0] > call.rows["entry_date"].max().to_datetime64()
     tails = small.walked().tails.xs(pd.Timestamp(small.LAST), level="decision_date")
     assert scenarios.effective_size == pytest.approx(tails["effective_size"].iloc[0], abs=1e-6)
