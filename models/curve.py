@@ -15,6 +15,9 @@ ALPHA = 0.05
 LOWEST, HIGHEST = 0.2, 3.0
 """The corrected level stays within these multiples of the nominal one (DESIGN section 5)."""
 _STEPS = 12
+GRID: FloatArray = (np.arange(100) + 0.5) / 100
+"""Levels of the quantiles that stand for a whole distribution, each for one hundredth of its mass."""
+QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q_{place:02d}" for place in range(len(GRID)))
 LEVELS: FloatArray = ALPHA * 2.0 ** (np.arange(-41, 21) / _STEPS)
 """From below 0.2 x 2.5% to above 3 x 5%, twelve to the octave; 5% and 2.5% are grid points."""
 

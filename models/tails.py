@@ -10,10 +10,10 @@ import pandas as pd
 
 from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset, FloatArray
 from models.conformal import corrected_levels
-from models.curve import ALPHA, read_curve, tail_curves
+from models.curve import ALPHA, GRID, QUANTILE_COLUMNS, read_curve, tail_curves
 from models.implied import Refits, held_states, untilted
 from models.memory import Key, Memory, settle
-from models.scenarios import ScenarioSet
+from models.scenarios import ScenarioSet, ordered_tail
 from models.simulate import path_events, spread_returns
 from models.tilt import Tilt, tilt
 from models.volatility import ScenarioSettings
@@ -31,6 +31,8 @@ class RowTail:
     curves, untilted : array, shape (2, 2, levels)
         As `models.curve.tail_curves`, read off the tilted and off the equally weighted paths; a row that has no
         target is read off the latter alone.
+    quantiles : array, shape (2, len(GRID))
+        The whole distribution, tilted and untilted, see `models.curve.GRID`.
     effective_size : float
         Of the whole set after the tilt, or before it where the row has no target.
     residual : array, shape (3,)
@@ -41,6 +43,7 @@ class RowTail:
 
     curves: FloatArray
     untilted: FloatArray
+    quantiles: FloatArray
     effective_size: float
     residual: FloatArray
     too_few: tuple[str, ...]
@@ -80,14 +83,18 @@ def tilted(
         values = spread_returns(scenarios, states[key[0]], key[2])
         order = np.argsort(values, kind="stable")
         equal = tail_curves(values[order], scenarios.weights)
+        whole = ordered_tail(values[order], scenarios.weights, GRID)[0]
         own = place.get(key)
         if own is None:
             # What the heads say of other pairs must not stand in for what they do not say of this one.
-            rows[key] = RowTail(equal, equal, scenarios.effective_size, np.full(len(EVENTS), np.nan), ())
+            rows[key] = RowTail(
+                equal, equal, np.stack([whole, whole]), scenarios.effective_size, np.full(len(EVENTS), np.nan), ()
+            )
         else:
             few = tuple(event for event, used in zip(EVENTS, found.used[own], strict=True) if not used)
             curves = tail_curves(values[order], found.weights[order])
-            rows[key] = RowTail(curves, equal, weighted.effective_size, found.residual[own], few)
+            quantiles = np.stack([ordered_tail(values[order], found.weights[order], GRID)[0], whole])
+            rows[key] = RowTail(curves, equal, quantiles, weighted.effective_size, found.residual[own], few)
     return weighted, rows
 
 
@@ -106,14 +113,17 @@ def tail_frame(dataset: Dataset, memory: Memory, rows: Mapping[Key, RowTail]) ->
     -------
     pandas.DataFrame, indexed by (pair, decision_date, horizon_weeks)
         `TAIL_COLUMNS` at the corrected level; `raw_` and `untilted_` before each of them for the tilted and the
-        equally weighted paths at the nominal level; `level_lower, level_upper` (the level in force at 5%),
-        `effective_size`, `residual_EVENT` and `too_few`.
+        equally weighted paths at the nominal level, and before each of `QUANTILE_COLUMNS` for all of their
+        distribution; `level_lower, level_upper` (the level in force at 5%), `effective_size`, `residual_EVENT` and
+        `too_few`.
 
     Information set: of each row, outcomes with matured_at <= its decision.
     """
     names = ["pair", "decision_date", "horizon_weeks"]
     if not rows:
-        empty = [*TAIL_COLUMNS, *(f"{kind}_{name}" for kind in ("raw", "untilted") for name in TAIL_COLUMNS)]
+        blocks = (TAIL_COLUMNS, QUANTILE_COLUMNS)
+        kinds = [f"{kind}_{name}" for block in blocks for kind in ("raw", "untilted") for name in block]
+        empty = [*TAIL_COLUMNS, *kinds]
         empty += ["level_lower", "level_upper", "effective_size", *(f"residual_{event}" for event in EVENTS)]
         index = pd.MultiIndex.from_arrays([[], pd.DatetimeIndex([]), []], names=names)
         return pd.DataFrame(np.empty((0, len(empty))), columns=empty, index=index).assign(too_few="")
@@ -124,6 +134,8 @@ def tail_frame(dataset: Dataset, memory: Memory, rows: Mapping[Key, RowTail]) ->
         record |= _read(row.curves, levels[key])
         record |= {f"raw_{name}": value for name, value in _read(row.curves, (ALPHA, ALPHA)).items()}
         record |= {f"untilted_{name}": value for name, value in _read(row.untilted, (ALPHA, ALPHA)).items()}
+        for kind, quantiles in zip(("raw", "untilted"), row.quantiles.tolist(), strict=True):
+            record |= {f"{kind}_{name}": value for name, value in zip(QUANTILE_COLUMNS, quantiles, strict=True)}
         record |= dict(zip(("level_lower", "level_upper"), levels[key], strict=True))
         record["effective_size"] = row.effective_size
         record |= {f"residual_{event}": float(gap) for event, gap in zip(EVENTS, row.residual, strict=True)}

@@ -16,7 +16,7 @@ _SHORT = {
 
 
 def tail_markdown(table: pd.DataFrame, *, simulated: bool) -> str:
-    """Render the table of `tail_table` in three parts.
+    """Render the table of `tail_table` in parts.
 
     P-values stand beside the power of the test: its chance of noticing a doubled breach rate (`independence`: breaches
     in spells; shortfall tests: a tail 25% too small). A high p-value with a power of one half clears nobody.
@@ -30,6 +30,9 @@ def tail_markdown(table: pd.DataFrame, *, simulated: bool) -> str:
     parts = ["SIMULATED\n"] if simulated else []
     parts += ["### Coverage: p-value (power) at 5%\n", _coverage(table)]
     parts += ["### Losses; FZ0 difference against the yardstick, below zero is better, 90% interval\n", _losses(table)]
+    if "crps" in table and len(whole := table[table["crps"].notna()]):
+        head = "### Whole distribution, and its part below minus one sigma; differences in percent of the yardstick\n"
+        parts += [head, _distribution(whole)]
     timed = table[table["auc"].notna()] if "auc" in table else table.iloc[:0]
     if len(timed):
         parts += ["### Timing of the four-week expected shortfall, 5%, lower side\n", _timing(timed)]
@@ -58,6 +61,20 @@ def _losses(table: pd.DataFrame) -> str:
         for row in table.to_dict("records")
     ]
     return _lines(table, ["pinball", "FZ0", "difference", "90% interval"], rows)
+
+
+def _distribution(table: pd.DataFrame) -> str:
+    """CRPS in percent of a log return, differences in percent of the yardstick's."""
+    rows = []
+    for row in table.to_dict("records"):
+        cells = []
+        for name in ("crps", "crps_tail"):
+            base = row[name] - row[f"{name}_difference"]
+            low, high = (_percent(row[f"{name}_{end}"] / base) for end in ("low", "high"))
+            cells += [_percent(row[name], 3), _percent(row[f"{name}_difference"] / base), f"[{low}, {high}]"]
+        rows.append(cells)
+    head = ["CRPS", "difference", "90% interval", "tail CRPS", "difference", "90% interval"]
+    return _lines(table, head, rows)
 
 
 def _timing(table: pd.DataFrame) -> str:
@@ -94,5 +111,5 @@ def _number(value: float | None, digits: int) -> str:
     return "-" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _percent(value: float) -> str:
-    return "-" if not np.isfinite(value) else f"{value:.1%}"
+def _percent(value: float, digits: int = 1) -> str:
+    return "-" if not np.isfinite(value) else f"{value:.{digits}%}"

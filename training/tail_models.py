@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 from features.contracts import HORIZONS, TAIL_COLUMNS, Dataset, History, TimeArray
 from features.errors import DataContractError
+from models.curve import QUANTILE_COLUMNS
 from models.schedule import Plan, day_text, forecast_rows, refit_cuts
 from models.settings import TreeSettings
 from training.fit import cut_time
@@ -74,7 +75,7 @@ def tail_frames(
     Returns
     -------
     dict of str to pandas.DataFrame, indexed by (pair, decision_date, horizon_weeks)
-        `TAIL_COLUMNS` (log returns, fractions) and `reason`, which says why the numbers are missing.
+        `TAIL_COLUMNS` and `QUANTILE_COLUMNS` (log returns, fractions) and `reason`, which says why they are missing.
 
     Raises
     ------
@@ -153,11 +154,12 @@ def _forecast_block(block: _Block, rivals: list[str], settings: TailSettings) ->
     if missing is None:
         fitted = {name: RIVALS[name].fit(dates[inside], line[inside, 0], settings) for name in rivals}
     found: dict[str, list[dict[str, object]]] = {name: [] for name in rivals}
+    nothing = dict.fromkeys((*TAIL_COLUMNS, *QUANTILE_COLUMNS), np.nan)
     for place, day in enumerate(block.dates):
         keys = [{"pair": block.pair, "decision_date": day, "horizon_weeks": h} for h in HORIZONS]
         if missing is not None:
             for name in rivals:
-                found[name] += [{**key, **dict.fromkeys(TAIL_COLUMNS, np.nan), "reason": missing} for key in keys]
+                found[name] += [{**key, **nothing, "reason": missing} for key in keys]
             continue
         known, values = block.line.as_of(block.decision_at[place])
         until = known <= day
@@ -165,7 +167,7 @@ def _forecast_block(block: _Block, rivals: list[str], settings: TailSettings) ->
         week = Week(known[until], values[until, 0], block.gaps[place], block.steps[place], seed)
         for name in rivals:
             rows = RIVALS[name].forecast(fitted[name], week)
-            found[name] += [{**key, **asdict(rows[h]), "reason": ""} for key, h in zip(keys, HORIZONS, strict=True)]
+            found[name] += [{**key, **rows[h].columns(), "reason": ""} for key, h in zip(keys, HORIZONS, strict=True)]
     return {name: pd.DataFrame(rows).set_index(_INDEX) for name, rows in found.items()}
 
 

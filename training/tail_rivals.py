@@ -16,7 +16,8 @@ from scipy.stats import genpareto, norm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import FloatArray, TimeArray
-from models.scenarios import weighted_tail
+from models.curve import GRID
+from models.scenarios import ordered_tail, weighted_tail
 from training.tail_yardstick import (
     TailParams,
     TailRow,
@@ -72,11 +73,12 @@ def shortage(x: FloatArray, settings: TailSettings) -> str | None:
 
 
 def sample_row(values: FloatArray) -> TailRow:
-    """Return both tails of an equally weighted sample."""
+    """Return both tails and the quantiles of an equally weighted sample."""
     weights = np.full(len(values), 1 / len(values))
     lower = weighted_tail(values, weights, LEVELS)
     upper = weighted_tail(-values, weights, LEVELS)
-    return TailRow(*(v for tail in lower for v in tail), *(-v for tail in upper for v in tail))
+    whole = ordered_tail(np.sort(values), weights, GRID)[0].tolist()
+    return TailRow(tuple(whole), *(v for tail in lower for v in tail), *(-v for tail in upper for v in tail))
 
 
 def fit_nothing(dates: TimeArray, x: FloatArray, settings: TailSettings) -> TailSettings | None:
@@ -102,7 +104,7 @@ def ewma_normal(settings: TailSettings, week: Week) -> dict[int, TailRow]:
     for h, steps in week.steps.items():
         sigma = float(np.sqrt(daily * steps))
         tail = [sigma * unit for unit in _NORMAL]
-        rows[h] = TailRow(*tail, *(-value for value in tail))
+        rows[h] = TailRow(tuple((sigma * norm.ppf(GRID)).tolist()), *tail, *(-value for value in tail))
     return rows
 
 

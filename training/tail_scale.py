@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import HORIZONS, TAIL_COLUMNS, Dataset, FloatArray
+from models.curve import QUANTILE_COLUMNS
 from models.settings import TreeSettings
 from training.fit import cut_time
 from training.tail_rivals import sample_row
@@ -39,7 +40,7 @@ def scale_tails(dataset: Dataset, rows: pd.MultiIndex, cut: np.datetime64, setti
     Returns
     -------
     pandas.DataFrame, indexed by (pair, decision_date, horizon_weeks)
-        `TAIL_COLUMNS` and `reason`, empty where there is a tail.
+        `TAIL_COLUMNS`, `QUANTILE_COLUMNS` and `reason`, empty where there is a tail.
 
     Information set: of each row, its states; of the trees and quantiles, outcomes with matured_at < the cut.
     """
@@ -65,7 +66,8 @@ def _horizon(
     dates = known.get_level_values("decision_date")
     if (count := dates.nunique()) < MIN_DATES:
         reason = f"no tail: {count} matured dates, {MIN_DATES} needed"
-        return pd.DataFrame({**dict.fromkeys(TAIL_COLUMNS, np.nan), "reason": reason}, index=range(len(rows)))
+        nothing = dict.fromkeys((*TAIL_COLUMNS, *QUANTILE_COLUMNS), np.nan)
+        return pd.DataFrame({**nothing, "reason": reason}, index=range(len(rows)))
     x, unit = _design(dataset, known, horizon)
     moves = spread[matured] / unit
     weight = 1 / np.sqrt(pd.Series(1, index=dates).groupby(level=0).transform("sum").to_numpy(np.float64))
@@ -73,7 +75,7 @@ def _horizon(
     standard = sample_row(moves / np.exp(_predict(booster, x)))
     at, its_unit = _design(dataset, rows, horizon)
     scale = its_unit * np.exp(_predict(booster, at))
-    return pd.DataFrame({**{name: getattr(standard, name) * scale for name in TAIL_COLUMNS}, "reason": ""})
+    return pd.DataFrame({**{name: value * scale for name, value in standard.columns().items()}, "reason": ""})
 
 
 def _design(dataset: Dataset, rows: pd.MultiIndex, horizon: int) -> tuple[FloatArray, FloatArray]:

@@ -85,37 +85,39 @@ def fz0(var: FloatArray, es: FloatArray, y: FloatArray, level: float) -> FloatAr
     return np.where(np.isnan(y), np.nan, loss)
 
 
-def crps(values: FloatArray, weights: FloatArray, y: float, threshold: float = np.inf) -> float:
-    """Return the CRPS of a weighted sample, or its lower tail's share: the integral of (F(z) - 1{y <= z})^2 below.
+def crps(
+    values: FloatArray, weights: FloatArray, y: FloatArray | float, threshold: FloatArray | float = np.inf
+) -> FloatArray:
+    """Return the CRPS of weighted samples, or its lower tail's share: the integral of (F(z) - 1{y <= z})^2 below.
 
     The integral up to `threshold` is the threshold-weighted score with weight 1{z <= threshold} (Gneiting and Ranjan
     2011). It equals the CRPS after cutting sample and outcome at the threshold (Allen, Ginsbourger and Ziegel 2023),
-    and that is E|X - y| - E|X - X'| / 2.
+    and that is E|X - y| - E|X - X'| / 2. Missing forecasts or outcomes give missing losses.
 
     Parameters
     ----------
-    values, weights : array, shape (n,)
-        A forecast sample; weights positive, of any sum.
-    y : float
-        Outcome.
-    threshold : float
-        In the unit of the outcome; infinite for the whole CRPS.
+    values : array, shape (..., n)
+        Forecast samples in ascending order.
+    weights : array, shape (n,)
+        Positive, of any sum; the same for every sample.
+    y, threshold : float or array, shape (...)
+        Outcomes, and in their unit where the tail ends; infinite for the whole CRPS. A threshold is known at the
+        decision.
 
     Examples
     --------
-    >>> crps(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 0.0)
+    >>> float(crps(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 0.0))
     0.5
-    >>> crps(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 0.0, threshold=-0.5)
+    >>> float(crps(np.array([-1.0, 1.0]), np.array([0.5, 0.5]), 0.0, threshold=-0.5))
     0.125
     """
-    order = np.argsort(values, kind="stable")
-    x = np.minimum(np.asarray(values, dtype=np.float64)[order], threshold)
-    w = np.asarray(weights, dtype=np.float64)[order]
-    w = w / w.sum()
+    edge = np.asarray(threshold, dtype=np.float64)
+    x = np.minimum(values, edge[..., None])
+    w = np.asarray(weights, dtype=np.float64) / np.sum(weights)
     # Sum over pairs of w_i w_j |x_i - x_j| / 2, of an ordered sample, from the masses below and above each value.
-    below = np.cumsum(w) - w
-    spread = float(np.sum(w * x * (2 * below + w - 1)))
-    return float(np.sum(w * np.abs(x - min(y, threshold)))) - spread
+    spread = x @ (w * (2 * (np.cumsum(w) - w) + w - 1))
+    loss: FloatArray = np.abs(x - np.minimum(y, edge)[..., None]) @ w - spread
+    return loss
 
 
 def quantile_weights(levels: FloatArray) -> FloatArray:

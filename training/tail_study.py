@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import TAIL_COLUMNS, Dataset
+from models.curve import QUANTILE_COLUMNS
 from models.schedule import Plan, bundle_root, day_text
 from training.tail_markdown import tail_markdown
 from training.tail_models import tail_frames
@@ -56,16 +57,32 @@ def tail_study(
     walked = walk_forward(dataset, plan, bundle_root(artifacts, dataset.market, plan), jobs=jobs, progress=progress)
     frames = tail_frames(dataset, plan, until=until, jobs=jobs, progress=progress)
     frames |= scenario_frames(walked.tails)
-    table = tail_table(dataset, frames, until=until, progress=progress)
+    table = tail_table(dataset, frames, until=until, instrument=crowding_instrument(dataset), progress=progress)
     span = f"decisions from {plan.first_decision.astype('datetime64[D]')} to "
     span += "the last" if until is None else day_text(until)
     text = f"## Tail of {dataset.market}, {span}\n\n{tail_markdown(table, simulated=dataset.simulated)}"
     return TailStudy(table, text)
 
 
+def crowding_instrument(dataset: Dataset) -> pd.Series | None:
+    """Return the first crowding feature whose effect on the tail is declared; None if the catalogue has none.
+
+    Whether breaches come when the trade is crowded is asked of the dynamic quantile test (METHODS 5).
+
+    Information set: that of the features.
+    """
+    declared = [info.name for info in dataset.features if info.family == "crowding" and info.tail_sign != 0]
+    return dataset.values[declared[0]] if declared else None
+
+
 def scenario_frames(tails: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the tails of the scenario set before the tilt, after it, and after the level correction."""
-    return {
-        name: tails[[f"{prefix}{column}" for column in TAIL_COLUMNS]].set_axis(list(TAIL_COLUMNS), axis=1)
-        for prefix, name in STAGES.items()
-    }
+    """Return the tails of the scenario set before the tilt, after it, and after the level correction.
+
+    The correction moves the level of the tails, not the distribution: that of the last stage is the tilted one.
+    """
+    frames = {}
+    for prefix, name in STAGES.items():
+        columns = [f"{prefix}{column}" for column in TAIL_COLUMNS]
+        columns += [f"{prefix or 'raw_'}{column}" for column in QUANTILE_COLUMNS]
+        frames[name] = tails[columns].set_axis([*TAIL_COLUMNS, *QUANTILE_COLUMNS], axis=1)
+    return frames

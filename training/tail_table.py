@@ -10,10 +10,11 @@ import pandas as pd
 
 from features.contracts import TAIL_COLUMNS, Dataset, FloatArray
 from features.errors import DataContractError
+from models.curve import GRID, QUANTILE_COLUMNS
 from training.score_tables import POOLED
 from training.tail_backtests import TailPanel, backtests, powers
 from training.tail_rivals import YARDSTICK
-from training.tail_scores import fz0, loss_difference, pinball
+from training.tail_scores import crps, fz0, loss_difference, pinball, quantile_weights
 from training.tail_timing import BAD_MONTH, PAST_WEEKS, auc, auc_null, causal_alerts, overshoot, spells
 
 Side = Literal["lower", "upper"]
@@ -60,7 +61,9 @@ def tail_table(
         yardstick's) with its 90% interval `fz0_low, fz0_high`. On the rows of four weeks, 5%, lower side also the
         timing: `n_bad` weeks with a spread below -5% and `bad_spells` of them, `auc` with the 90% range
         `auc_low, auc_high` of a score that knows nothing, `alert_share` of weeks, `alerts_a_year` (spells),
-        `n_bad_alertable` bad weeks with 104 forecasts before them and the share `caught` of these, and `overshoot`.
+        `n_bad_alertable` bad weeks with 104 forecasts before them and the share `caught` of these, and `overshoot`. On
+        the rows of 5%, lower side, of models with `QUANTILE_COLUMNS`: `crps` and, below minus one sigma sqrt(h) as
+        known at the decision, `crps_tail`, each with `_difference, _low, _high` as for FZ0.
         What does not exist is missing.
 
     Raises
@@ -83,6 +86,9 @@ def tail_table(
         y = _panel(dataset.outcomes["spread_realised"], pairs, weeks, horizon)
         extra = None if instrument is None else _instrument(instrument, pairs, scored)
         tail_columns = {name: _panels(frame, pairs, weeks, horizon) for name, frame in tails.items()}
+        quantiles = {name: _quantiles(frame, pairs, scored, horizon) for name, frame in tails.items()}
+        sigma = dataset.rows["sigma"].unstack("pair").reindex(index=scored, columns=pairs)  # noqa: PD010
+        edge = -sigma.to_numpy(np.float64) * np.sqrt(horizon)
         late = len(weeks) - len(scored)
         for model, columns in tail_columns.items():
             for level, text in LEVELS.items():
@@ -97,6 +103,8 @@ def tail_table(
                     )  # fmt: skip
                     key = {"model": model, "pair": pair, "horizon_weeks": horizon, "level": level, "side": side}
                     row = {**key, **_losses(panel, base, scored), **_tests(panel)}
+                    if (level, side) == (0.05, "lower"):
+                        row |= _distribution(quantiles[model], quantiles[yardstick], y[late:], edge, scored)
                     if (horizon, level, side) == (TIMING_WEEKS, 0.05, "lower"):
                         row |= _timing(dataset, columns["es_95"], y, pairs, weeks, late)
                     rows.append(row)
@@ -145,6 +153,13 @@ def _panels(frame: pd.DataFrame, pairs: list[str], weeks: pd.DatetimeIndex, hori
     return {name: _panel(frame[name], pairs, weeks, horizon) for name in TAIL_COLUMNS}
 
 
+def _quantiles(frame: pd.DataFrame, pairs: list[str], weeks: pd.DatetimeIndex, horizon: int) -> FloatArray | None:
+    """Return the quantiles of a model as weeks by pairs by levels; None where it gives none."""
+    if not set(QUANTILE_COLUMNS) <= set(frame.columns):
+        return None
+    return np.stack([_panel(frame[name], pairs, weeks, horizon) for name in QUANTILE_COLUMNS], axis=-1)
+
+
 def _instrument(values: pd.Series, pairs: list[str], weeks: pd.DatetimeIndex) -> FloatArray | None:
     panel = values.unstack("pair").reindex(index=weeks, columns=pairs).to_numpy(np.float64)  # noqa: PD010
     return panel if np.isfinite(panel).all() else None
@@ -186,6 +201,28 @@ def _losses(panel: TailPanel, base: TailPanel, weeks: pd.DatetimeIndex) -> dict[
         "fz0_low": difference.low,
         "fz0_high": difference.high,
     }
+
+
+def _distribution(
+    mine: FloatArray | None, base: FloatArray | None, y: FloatArray, edge: FloatArray, weeks: pd.DatetimeIndex
+) -> dict[str, object]:
+    """Return the mean CRPS, the same of the lower tail, and how they differ from the yardstick's."""
+    if mine is None or base is None:
+        return {}
+    weights = quantile_weights(GRID)
+    dates = np.repeat(weeks.to_numpy("datetime64[us]"), y.shape[1])
+    found: dict[str, object] = {}
+    for name, threshold in (("crps", np.full_like(y, np.inf)), ("crps_tail", edge)):
+        loss, loss_base = (crps(some, weights, y, threshold) for some in (mine, base))
+        difference = loss_difference(loss.ravel(), loss_base.ravel(), dates)
+        known = np.isfinite(loss)
+        found |= {
+            name: float(loss[known].mean()) if known.any() else float("nan"),
+            f"{name}_difference": difference.mean,
+            f"{name}_low": difference.low,
+            f"{name}_high": difference.high,
+        }
+    return found
 
 
 def _tests(panel: TailPanel) -> dict[str, object]:

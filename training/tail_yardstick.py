@@ -16,8 +16,10 @@ import pandas as pd
 from scipy.signal import lfilter
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.contracts import FloatArray, TimeArray
+from features.contracts import TAIL_COLUMNS, FloatArray, TimeArray
 from features.errors import DataContractError, LookAheadError
+from models.curve import GRID, QUANTILE_COLUMNS
+from models.scenarios import ordered_tail
 from models.volatility import ScenarioSettings
 
 
@@ -61,8 +63,12 @@ class TailParams:
 
 @dataclass(frozen=True)
 class TailRow:
-    """Tail of the small-minus-large log return over one horizon; `_up` is the other side, with positive numbers."""
+    """Tail of the small-minus-large log return over one horizon; `_up` is the other side, with positive numbers.
 
+    `quantiles` at the levels of `models.curve.GRID` stand for the whole distribution.
+    """
+
+    quantiles: tuple[float, ...]
     var_95: float
     es_95: float
     var_975: float
@@ -71,6 +77,11 @@ class TailRow:
     es_95_up: float
     var_975_up: float
     es_975_up: float
+
+    def columns(self) -> dict[str, float]:
+        """Return the numbers under `TAIL_COLUMNS` and `QUANTILE_COLUMNS`."""
+        tails = {name: getattr(self, name) for name in TAIL_COLUMNS}
+        return tails | dict(zip(QUANTILE_COLUMNS, self.quantiles, strict=True))
 
 
 def tail_shortage(x: FloatArray, settings: TailSettings) -> str | None:
@@ -153,8 +164,13 @@ def tail_forecast(
         days than `x_dates`.
     """
     paths = _simulate(params, x_dates, x, steps_gap, steps_by_horizon.values(), key)
+    even = np.full(paths.shape[1], 1 / paths.shape[1])
     sides = {h: (_lower_tail(paths[n]), _lower_tail(-paths[n])) for h, n in steps_by_horizon.items()}
-    return {h: TailRow(*lower, *(-value for value in upper)) for h, (lower, upper) in sides.items()}
+    whole = {h: ordered_tail(np.sort(paths[n]), even, GRID)[0] for h, n in steps_by_horizon.items()}
+    return {
+        h: TailRow(tuple(whole[h].tolist()), *lower, *(-value for value in upper))
+        for h, (lower, upper) in sides.items()
+    }
 
 
 def _simulate(

@@ -15,7 +15,7 @@ import pandas as pd
 from features.contracts import Dataset, TimeArray
 from features.dataset import build_dataset
 from features.market import MarketSpec
-from models.curve import LEVELS
+from models.curve import GRID, LEVELS
 from models.implied import implied_probabilities
 from models.memory import Key, Memory
 from models.tails import RowTail, tail_frame
@@ -60,7 +60,7 @@ def levels(dataset: Dataset, days: TimeArray) -> pd.DataFrame:
         if pair == dataset.pairs[0].name:
             quantiles = 2 * float(width) * (LEVELS**0.4 - 1.0)
             both = np.stack([np.stack([quantiles, 1.2 * quantiles])] * 2)
-            curves[str(pair), day, 4] = RowTail(both, both, 900.0, np.zeros(3), ())
+            curves[str(pair), day, 4] = RowTail(both, both, np.zeros((2, len(GRID))), 900.0, np.zeros(3), ())
     return tail_frame(dataset, Memory.empty(), curves)
 
 

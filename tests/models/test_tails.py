@@ -11,7 +11,7 @@ import pytest
 
 from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset
 from models.conformal import corrected_levels
-from models.curve import ALPHA, LEVELS, read_curve
+from models.curve import ALPHA, GRID, LEVELS, read_curve
 from models.implied import Refits, pair_states, untilted
 from models.memory import Key, Memory, settle
 from models.scenarios import weighted_tail
@@ -124,7 +124,8 @@ def plain(**changes: object) -> RowTail:
     curve = np.stack([LEVELS - 0.2, LEVELS / 2 - 0.2])
     values: dict[str, object] = {
         "curves": np.stack([curve, 2 * curve]), "untilted": np.stack([1.5 * curve, 3 * curve]),
-        "effective_size": 900.0, "residual": np.array([0.01, -0.01, 0.0]), "too_few": (),
+        "quantiles": np.stack([GRID, 2 * GRID]), "effective_size": 900.0,
+        "residual": np.array([0.01, -0.01, 0.0]), "too_few": (),
     }  # fmt: skip
     return RowTail(**{**values, **changes})  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ import pytest
 
 from features.contracts import TAIL_COLUMNS, Dataset, FloatArray, TimeArray
 from features.errors import DataContractError
+from models.curve import QUANTILE_COLUMNS
 from tests.training import tail_toy as toy
 from training import tail_models
 from training.tail_models import MODELS, SCALE, tail_frames
@@ -38,7 +39,7 @@ def test_every_model_forecasts_the_same_rows(found: dict[str, pd.DataFrame]) -> 
     assert len(first) == 2 * 2 * (toy.WEEKS - 120)
     for frame in found.values():
         pd.testing.assert_index_equal(frame.index, first.index)
-        assert list(frame.columns) == [*TAIL_COLUMNS, "reason"]
+        assert list(frame.columns) == [*TAIL_COLUMNS, *QUANTILE_COLUMNS, "reason"]
         assert (frame["reason"] == "").all()
         assert ((frame["es_95"] < frame["var_95"]) & (frame["var_95"] < 0)).all()
         assert ((frame["es_95_up"] > frame["var_95_up"]) & (frame["var_95_up"] > 0)).all()
@@ -146,7 +147,12 @@ def test_a_refit_on_later_data_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
         def forecast(fitted: tuple[TailSettings, float], week: Week) -> dict[int, TailRow]:
             rows = ewma_normal(fitted[0], week)
-            return {h: TailRow(*(fitted[1] * value for value in vars(row).values())) for h, row in rows.items()}
+            return {
+                h: replace(
+                    row, **{name: fitted[1] * value for name, value in vars(row).items() if name in TAIL_COLUMNS}
+                )
+                for h, row in rows.items()
+            }
 
         monkeypatch.setitem(RIVALS, "historical", Rival(fit, forecast))
         return tail_frames(market, toy.plan(), settings=toy.SETTINGS, models=("historical",), until=day, jobs=1)

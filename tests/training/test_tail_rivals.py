@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from scipy.stats import genpareto, norm
 from scipy.stats import t as student
 
 from features.contracts import TAIL_COLUMNS, FloatArray, TimeArray
+from models.curve import QUANTILE_COLUMNS
 from training.tail_rivals import (
     RIVALS,
     YARDSTICK,
@@ -52,7 +53,9 @@ def test_contract(name: str) -> None:
     assert rows == rival.forecast(fitted, week(x, dates))
     assert set(rows) == {1, 4}
     for row in rows.values():
-        assert tuple(asdict(row)) == TAIL_COLUMNS
+        assert tuple(row.columns()) == (*TAIL_COLUMNS, *QUANTILE_COLUMNS)
+        assert (np.diff(row.quantiles) >= 0).all()
+        assert row.quantiles[2] >= row.var_975 >= row.quantiles[1]  # levels 0.025 and 0.015
         assert row.es_975 < row.es_95 < row.var_95 < 0 < row.var_95_up < row.es_95_up < row.es_975_up
     assert rows[4].es_95 < 1.4 * rows[1].es_95
     # only the window counts

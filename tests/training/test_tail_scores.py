@@ -68,7 +68,7 @@ def test_fz0_leaves_missing_missing_and_refuses_disorder() -> None:
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=8), st.floats(-3, 3), st.floats(-3.5, 3.5), st.integers(0, 1000))
 def test_crps_equals_the_integral(values: list[float], y: float, threshold: float, seed: int) -> None:
-    x = np.array(values)
+    x = np.sort(values)
     w = np.random.default_rng(seed).uniform(0.1, 1, len(x))
     edges = np.unique(np.concatenate([x, [y, -4.0, 4.0, threshold]]))
     total = below = 0.0
@@ -160,3 +160,15 @@ def test_bootstrap_agrees_with_the_interval() -> None:
     boot = loss_difference_bootstrap(loss, np.zeros(400), DATES, seed=3)
     assert boot == loss_difference_bootstrap(loss, np.zeros(400), DATES, seed=3)
     assert (boot.high - boot.low) / (hac.high - hac.low) == pytest.approx(1, abs=0.3)
+
+
+def test_crps_of_many_rows_is_that_of_each_and_missing_stays_missing() -> None:
+    rng = np.random.default_rng(3)
+    values, y, edge = np.sort(rng.normal(size=(4, 5, 30))), rng.normal(size=(4, 5)), rng.normal(size=(4, 5))
+    weights = rng.uniform(0.5, 1.5, 30)
+    y[0, 0], values[1, 1] = np.nan, np.nan
+    found = crps(values, weights, y, edge)
+    assert np.isnan(found[0, 0])
+    assert np.isnan(found[1, 1])
+    assert np.isfinite(found).sum() == 18
+    assert found[2, 3] == pytest.approx(float(crps(values[2, 3], weights, y[2, 3], edge[2, 3])))

@@ -11,12 +11,13 @@ from scipy.stats import norm
 
 from features.contracts import HORIZONS, TAIL_COLUMNS, Dataset
 from features.errors import DataContractError
+from models.curve import GRID, QUANTILE_COLUMNS
 from tests.training import tail_toy as toy
 from training.tail_backtests import TailPanel, backtests, powers
 from training.tail_es_tests import acerbi_szekely, es_intercept
 from training.tail_markdown import tail_markdown
 from training.tail_null import null_pits
-from training.tail_scores import fz0, pinball
+from training.tail_scores import crps, fz0, pinball
 from training.tail_table import tail_table
 from training.tail_tests import TESTS, breaches, kupiec
 from training.tail_timing import PAST_WEEKS
@@ -180,6 +181,32 @@ def test_bad_frames(data: Dataset, tails: dict[str, pd.DataFrame]) -> None:
     ):
         with pytest.raises(DataContractError, match=said):
             tail_table(data, {"fhs_gjr": broken})
+
+
+def test_the_whole_distribution_is_scored_where_a_model_gives_it(
+    data: Dataset, tails: dict[str, pd.DataFrame], table: pd.DataFrame
+) -> None:
+    assert "crps" not in table
+    whole = {}
+    for name, held in tails.items():
+        width = held["var_95_up"] / 1.64
+        grid = pd.DataFrame(np.outer(width, norm.ppf(GRID)), held.index, list(QUANTILE_COLUMNS))
+        whole[name] = pd.concat([held, grid], axis=1)
+    scored = tail_table(data, whole)
+    assert scored["crps"].notna().sum() == scored["crps_tail"].notna().sum() == 2 * 3 * 2
+    at = whole["other"].join(data.outcomes["spread_realised"]).xs(4, level="horizon_weeks").xs("a-b")
+    sigma = data.rows.loc["a-b", "sigma"].reindex(at.index).to_numpy()
+    y, sample = at["spread_realised"].to_numpy(), at[list(QUANTILE_COLUMNS)].to_numpy()
+    row = row_of(scored, model="other", pair="a-b", horizon_weeks=4, level=0.05, side="lower")
+    even = np.full(len(GRID), 0.01)
+    assert row["crps"] == pytest.approx(np.nanmean(crps(sample, even, y)))
+    assert row["crps_tail"] == pytest.approx(np.nanmean(crps(sample, even, y, -2 * sigma)))
+    assert row["crps_low"] < row["crps_difference"] < row["crps_high"]
+    own = row_of(scored, model="fhs_gjr", pair="a-b", horizon_weeks=4, level=0.05, side="lower")
+    assert own["crps_tail_difference"] == 0.0
+    text = tail_markdown(scored, simulated=False)
+    assert len([line for line in text.splitlines() if line.startswith("| other")]) == 24 + 24 + 6 + 3
+    assert f"{row['crps']:.3%}" in text
 
 
 def test_markdown(table: pd.DataFrame) -> None:

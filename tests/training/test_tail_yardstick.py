@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from features.contracts import TAIL_COLUMNS, FloatArray, TimeArray
 from features.errors import DataContractError, DefinitionError, LookAheadError
+from models.curve import QUANTILE_COLUMNS
 from training.tail_yardstick import (
     TailParams,
     TailRow,
@@ -132,7 +133,8 @@ def test_order_of_the_numbers(seed: int) -> None:
         assert row.es_975 < row.es_95 < row.var_95 < 0 < row.var_95_up < row.es_95_up < row.es_975_up
         assert row.es_975 < row.var_975 < row.var_95
         assert row.var_95_up < row.var_975_up < row.es_975_up
-    assert tuple(asdict(row)) == TAIL_COLUMNS
+    assert tuple(row.columns()) == (*TAIL_COLUMNS, *QUANTILE_COLUMNS)
+    assert row.quantiles[2] == pytest.approx(row.var_975)
 
 
 def test_mirrored_line_mirrors_the_tail(line: tuple[TimeArray, FloatArray]) -> None:
@@ -166,7 +168,7 @@ def test_gap_moves_the_variance_and_carries_no_return() -> None:
     flat = replace(TRUE, omega=1.0, alpha=0.0, gamma=0.0, beta=0.0, settings=SMALL)
     for gap in (0, 1, 4, 20):
         row = tail_forecast(flat, dates, x, gap, {1: 1}, gap)[1]
-        np.testing.assert_allclose(list(asdict(row).values()), [-0.01] * 4 + [0.01] * 4, rtol=1e-9)
+        np.testing.assert_allclose([row.columns()[name] for name in TAIL_COLUMNS], [-0.01] * 4 + [0.01] * 4, rtol=1e-9)
     # positive control: two sessions of return are seen
     assert tail_forecast(flat, dates, x, 1, {1: 2}, 0)[1].var_95 == pytest.approx(-0.02)
 
