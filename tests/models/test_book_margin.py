@@ -6,13 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.errors import DataContractError
 from models.book_margin import margin_calls
 from models.books import Books, BookSettings
+from models.leverage import leverage_table
 from models.scenarios import ScenarioSet
+from models.swap_terms import SwapTerms
 from tests.models.book_factory import make_books
 from tests.models.test_scenarios import make_set
+from tests.models.two_legs import HEDGE, LONG, two_legs
 
 
 def one_path(small: list[float], large: list[float]) -> ScenarioSet:
@@ -90,3 +95,19 @@ def test_what_does_not_fit_is_refused() -> None:
         margin_calls(make_books(2), make_set(50), [1, 3])
     with pytest.raises(DataContractError, match="long weights must sum"):
         margin_calls(replace(make_books(2), long=np.zeros((2, 3))), make_set(50), [1])
+
+
+@given(st.integers(0, 10_000), st.floats(1.0, 5.0))
+def test_on_the_first_day_a_book_of_the_table_is_called_like_the_levered_book(seed: int, lever: float) -> None:
+    """Two rules live side by side: here both legs are held unchanged, there the hedge is matched at each close.
+
+    They part only after the first session, and where a swap has costs or limits.
+    """
+    rng = np.random.default_rng(seed)
+    falls = rng.uniform(-0.5, 0.2, (2, 30, 1))
+    weights = rng.uniform(0.1, 1.0, 30)
+    held = two_legs(falls[0].tolist(), falls[1].tolist(), (weights / weights.sum()).tolist())
+    one, legs = np.ones(1), np.eye(2)[:, None]
+    books = Books(("micro", "mid"), legs[0], legs[1], lever * one, 0 * one, 0 * one)
+    table = leverage_table(held, LONG, HEDGE, SwapTerms(maintenance=0.12, limit_down=None), (lever,))
+    assert margin_calls(books, held, [4])[4].probability[0] == pytest.approx(table["p_margin_call"][0], abs=1e-6)
