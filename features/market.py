@@ -20,6 +20,7 @@ from features.contracts import Family
 from features.errors import DefinitionError
 from features.series import Break, Clock, Frozen, Rule, SeriesSpec, Zone
 from features.states import STATE_FEATURES
+from features.stock_rules import StockRules
 from features.transforms import parse_formula
 
 __all__ = [
@@ -126,6 +127,7 @@ class MarketSpec(Frozen):
     series: dict[str, SeriesSpec]
     features: dict[str, FeatureSpec]
     leverage: LeverageSpec | None = None
+    stocks: StockRules | None = None
     vintage_files: tuple[VintageFiles, ...] = ()
 
     @model_validator(mode="after")
@@ -148,6 +150,9 @@ class MarketSpec(Frozen):
                     problems.append(f"leverage names the unknown segment {leg}")
             if self.leverage.discount is not None and self.leverage.discount not in self.series:
                 problems.append(f"leverage names the unknown series {self.leverage.discount}")
+        if self.stocks is not None:
+            unknown = sorted(set(self.stocks.references) - set(self.series))
+            problems += [f"stocks names the unknown series {name}" for name in unknown]
         for name, feature in self.features.items():
             if feature.family == "scenario":
                 problems.append(f"feature {name} is of family scenario, which is the scenario set's own")

@@ -11,6 +11,7 @@ import typer
 
 from features.errors import CapshiftError, DataContractError
 from serving.evaluate_command import evaluate
+from serving.index_command import index
 from serving.options import (
     DEFAULT_ARTIFACTS,
     Artifacts,
@@ -86,6 +87,7 @@ def _defaults(group: Any, table: dict[str, Any]) -> dict[str, Any]:
 
 
 app.add_typer(evaluate)
+app.add_typer(index)
 
 
 @app.command()

@@ -40,8 +40,8 @@ def open_store(artifacts: Path) -> Store:
     return Store(store_path(artifacts))
 
 
-def parse_day(text: str) -> np.datetime64:
-    """Read a date.
+def parse_day(text: str, option: str = "as_of") -> np.datetime64:
+    """Read a date; an error names the option that it came from.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def parse_day(text: str) -> np.datetime64:
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
-        raise DataContractError(f"`as_of` must be a date YYYY-MM-DD; got {text!r}")
+        raise DataContractError(f"`{option}` must be a date YYYY-MM-DD; got {text!r}")
     return np.datetime64(day, "us")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from models.correlation import Estimate
 from models.style_analysis import StyleFit
 from serving.eligible import RULE_NOTE, EligibleReport
+from serving.plain_table import plain_table
 from serving.report.figures import NONE, clean, fixed
 from serving.style import StyleReport, share, share_range
 
@@ -73,7 +74,7 @@ def render_eligible(report: EligibleReport) -> Group:
     )
     return Group(
         *_head(head, report.conclusion, report.simulated),
-        _table(f"Long leg: {clean(report.long_name)}", names, rows),
+        plain_table(f"Long leg: {clean(report.long_name)}", names, rows),
         *left_out,
         Text(key, style="dim"),
     )
@@ -101,23 +102,7 @@ def _fit_table(title: str, fit: StyleFit, names: tuple[str, ...]) -> Table:
         ("R2, of it beyond", f"{fixed(fit.r_squared, 3)}, {fixed(fit.incremental_r_squared, 4)}", "", ""),
     ]
     heading = f"{title}: {fit.first:%Y-%m-%d} to {fit.last:%Y-%m-%d}"
-    return _table(heading, ("", "exposure", "weight", "correlation"), rows)
-
-
-def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )  # fmt: skip
-    for at, name in enumerate(names):
-        # The first column takes the squeeze: a number is never broken.
-        table.add_column(Text(name), justify="right" if at else "left", overflow="fold", no_wrap=bool(at))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return plain_table(heading, ("", "exposure", "weight", "correlation"), rows)
 
 
 def _digits(estimate: Estimate) -> str:

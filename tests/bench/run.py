@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 from books import bench_books
+from stocks import bench_stocks
 
 from features.contracts import HORIZONS, Dataset, FloatArray, History, TimeArray
 from features.dataset import build_dataset
@@ -167,7 +168,8 @@ def bench_commands(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run every bench."""
+    """Run every bench; that of the stock file comes first, because it also tells the peak of memory."""
+    bench_stocks()
     market = load_market("sample")
     observations = simulate(market, SEED).observations
     last = np.datetime64("2023-12-22", "us")
