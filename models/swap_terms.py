@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from features.contracts import FloatArray
 from features.errors import DefinitionError
+from models.impact import square_root_move
 
 
 @dataclass(frozen=True)
@@ -114,10 +113,11 @@ class Pressure:
 
         Examples
         --------
+        >>> import numpy as np
         >>> Pressure(crowd=200.0, adv=50.0, sigma=0.02, y=0.8).move(np.array([0.0, 0.25, 1.0]))
         array([0.   , 0.016, 0.032])
         """
-        return self.y * self.sigma * np.sqrt(self.crowd * sold / self.adv)
+        return square_root_move(self.crowd * sold, self.adv, self.sigma, self.y)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from features.errors import CapshiftError, DataContractError
+from serving.article_command import article
 from serving.evaluate_command import evaluate
 from serving.index_command import index
 from serving.options import (
@@ -251,6 +252,7 @@ def show(
 app.command()(risk)
 app.command()(style)
 app.command(cls=ManyValues)(eligible)
+app.command()(article)
 
 
 def main() -> None:
