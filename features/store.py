@@ -137,6 +137,17 @@ class Store:
                 {"market": market, "until": _bound(until)},
             ).df()
 
+    def newest(self, market: str) -> dict[str, np.datetime64]:
+        """Return the newest stored period of each series; nothing where there is no store yet."""
+        if not self.path.exists():
+            return {}
+        with self._connect(write=False) as connection:
+            rows = connection.execute(
+                "SELECT series, max(period) FROM observations WHERE market = $market GROUP BY series",
+                {"market": market},
+            ).fetchall()
+        return {str(name): np.datetime64(period, "us") for name, period in rows}
+
     def quarantined(self, market: str) -> pd.DataFrame:
         """Return the rows that are kept but never served, in the order of series, period and time of writing."""
         with self._connect(write=False) as connection:

@@ -23,6 +23,7 @@ from serving.options import (
     Pair,
     Seed,
     Source,
+    Stocks,
     Strict,
     TrackingUri,
     Vintages,
@@ -71,7 +72,7 @@ def _configure(context: typer.Context) -> None:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataContractError(f"{path}: not valid TOML: {error}") from error
-        known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "tracking_uri"}
+        known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "stocks", "tracking_uri"}
         if unknown := sorted(set(table) - known):
             raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         context.default_map = _defaults(cast(Any, context.command), table)
@@ -99,13 +100,15 @@ def ingest(
     seed: Seed = 0,
     strict: Strict = False,
     vintages: Vintages = False,
+    stocks: Stocks = None,
 ) -> None:
     """Read a market's series from a data root, check them and append what is new to the store.
 
-    Reads the files that the market definition names; writes ARTIFACTS/store.duckdb.
+    Reads the files that the market definition names, and computes from STOCKS the weeks of crowding that the store
+    lacks; writes ARTIFACTS/store.duckdb.
     """
     spec = market_spec(market)
-    ingest_source(spec, source, artifacts, seed, strict=strict, vintages=vintages)
+    ingest_source(spec, source, artifacts, seed, strict=strict, vintages=vintages, stocks=stocks)
 
 
 @app.command()
@@ -210,13 +213,15 @@ def weekly(
     jobs: Jobs = 2,
     seed: Seed = 0,
     tracking_uri: TrackingUri = None,
+    stocks: Stocks = None,
 ) -> None:
     """Ingest, make sure the bundle of the week is trained, forecast, write the note: the whole week in one command.
 
-    Reads SOURCE; writes the store, bundles and MLflow run (if it trained), ARTIFACTS/MARKET/forecasts and notes.
+    Reads SOURCE and STOCKS; writes the store, bundles and MLflow run (if it trained), ARTIFACTS/MARKET/forecasts and
+    notes.
     """
     spec = market_spec(market)
-    ingest_source(spec, source, artifacts, seed)
+    ingest_source(spec, source, artifacts, seed, stocks=stocks)
     observations, day = stored_decision(spec, artifacts, as_of)
 
     def train_first() -> None:

@@ -16,6 +16,15 @@ Source = Annotated[
     Path | None,
     typer.Option(envvar="CAPSHIFT_SOURCE", help="Data root; a simulated market needs none.", show_default=False),
 ]
+Stocks = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="CAPSHIFT_STOCKS",
+        help="Parquet of single stocks: date, code, close, total_shares_10k, ret, is_st[, amount]; by default the "
+        "definition's file below SOURCE.",
+        show_default=False,
+    ),
+]
 Artifacts = Annotated[Path, typer.Option(envvar="CAPSHIFT_ARTIFACTS", help="Folder of store, bundles and products.")]
 AsOf = Annotated[
     str | None, typer.Option(envvar="CAPSHIFT_AS_OF", help="Decision day YYYY-MM-DD; the newest by default.")

@@ -92,15 +92,28 @@ def stored_decision(spec: MarketSpec, artifacts: Path, as_of: str | None) -> tup
 
 
 def ingest_source(
-    spec: MarketSpec, source: Path | None, artifacts: Path, seed: int, *, strict: bool = False, vintages: bool = False
+    spec: MarketSpec,
+    source: Path | None,
+    artifacts: Path,
+    seed: int,
+    *,
+    strict: bool = False,
+    vintages: bool = False,
+    stocks: Path | None = None,
 ) -> None:
-    """Read a market's source, check it and append it to the store; says what was new."""
+    """Read a market's source, check it and append it to the store; says what was new.
+
+    A file of stocks, the one named or the definition's below the source, adds the weeks of crowding that are new.
+    """
     from datetime import UTC, datetime
 
     import numpy as np
+    import pandas as pd
 
     from features.ingest import ingest as run_ingest
+    from serving.stock_step import crowd_observations, stock_file
 
+    stock_path, store = stock_file(spec, stocks, source), open_store(artifacts)
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
     if spec.simulated:
         from features.sources.simulated import simulate
@@ -112,7 +125,10 @@ def ingest_source(
         from features.sources.folder import read_folder
 
         observations = read_folder(spec, source, now, vintages=vintages).observations
-    report = run_ingest(open_store(artifacts), spec, observations, now, strict=strict)
+    if stock_path is not None:
+        crowd = crowd_observations(spec, stock_path, store, now, strict=strict)
+        observations = pd.concat([observations, crowd], ignore_index=True) if len(crowd) else observations
+    report = run_ingest(store, spec, observations, now, strict=strict)
     done = report.appended
     label = "SIMULATED " if spec.simulated else ""
     typer.echo(

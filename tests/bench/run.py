@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 from books import bench_books
+from crowding import bench_crowding
 from stocks import bench_stocks
 
 from features.contracts import HORIZONS, Dataset, FloatArray, History, TimeArray
@@ -176,6 +177,7 @@ def main() -> None:
     report("panel, states and outcomes of the sample market", timed(lambda: build_dataset(observations, market, last)))
     bench_point_in_time()
     bench_books()
+    bench_crowding()
     dataset = build_dataset(observations, market, last)
     weeks = dataset.clock.index.to_numpy("datetime64[us]")
     plan = Plan(HeadSettings(), weeks[-WEEKS], 26, 104, "bench", "bench")
