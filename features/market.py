@@ -105,6 +105,24 @@ class LeverageSpec(Frozen):
     sessions_a_year: int = Field(default=252, ge=200, le=366)
 
 
+class CrowdingSpec(Frozen):
+    """What the crowding page shows beside the measures of single stocks.
+
+    `features` names features of the catalogue and how each counts: 1 where a high value says that the trade is
+    crowded, -1 where a low one does, 0 where it is only shown. `notional` and `participation` are the crowd that is
+    asked how many days it needs to leave, both assumed; `turnover` names the series of the whole market's turnover, in
+    `turnover_unit` of money, of which `tier_share` is taken for the smallest tier's (assumed) where the stock file has
+    no amounts.
+    """
+
+    features: dict[str, Literal[-1, 0, 1]]
+    notional: float | None = Field(default=None, gt=0)
+    participation: float = Field(default=0.2, gt=0, le=1)
+    turnover: str | None = None
+    turnover_unit: float = Field(default=1.0, gt=0)
+    tier_share: float = Field(default=0.0075, gt=0, le=1)
+
+
 class VintageFiles(Frozen):
     """Files that hold an old vintage of many series: the file's month says when it was current."""
 
@@ -128,6 +146,7 @@ class MarketSpec(Frozen):
     features: dict[str, FeatureSpec]
     leverage: LeverageSpec | None = None
     stocks: StockRules | None = None
+    crowding: CrowdingSpec | None = None
     vintage_files: tuple[VintageFiles, ...] = ()
 
     @model_validator(mode="after")
@@ -153,6 +172,11 @@ class MarketSpec(Frozen):
         if self.stocks is not None:
             unknown = sorted(set(self.stocks.references) - set(self.series))
             problems += [f"stocks names the unknown series {name}" for name in unknown]
+        if self.crowding is not None:
+            unknown = sorted(set(self.crowding.features) - set(self.features))
+            problems += [f"crowding names the unknown feature {name}" for name in unknown]
+            if self.crowding.turnover is not None and self.crowding.turnover not in self.series:
+                problems.append(f"crowding names the unknown series {self.crowding.turnover}")
         for name, feature in self.features.items():
             if feature.family == "scenario":
                 problems.append(f"feature {name} is of family scenario, which is the scenario set's own")

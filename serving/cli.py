@@ -11,6 +11,7 @@ import typer
 
 from features.errors import CapshiftError, DataContractError
 from serving.article_command import article
+from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
 from serving.index_command import index
 from serving.options import (
@@ -254,6 +255,7 @@ def show(
         print_forecast(stored, lang)
 
 
+app.command()(crowding)
 app.command()(risk)
 app.command()(style)
 app.command(cls=ManyValues)(eligible)

@@ -36,6 +36,11 @@ def note_path(artifacts: Path, market: str, day: str, lang: str) -> Path:
     return artifacts / market / "notes" / f"{day}.{lang}.html"
 
 
+def crowding_path(artifacts: Path, market: str, name: str) -> Path:
+    """Return a file of the crowding monitor."""
+    return artifacts / market / "crowding" / name
+
+
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     """Write a file beside its place and move it there, so that nobody ever reads half of it.
 

@@ -123,7 +123,7 @@ def _axes_style(axes: Axes, dates: tuple[date, ...], line: FloatArray) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}".removesuffix("0")))
-    labelled = _date_ticks(dates[0], dates[-1])
+    labelled = date_ticks(dates[0], dates[-1])
     axes.xaxis.set_major_locator(FixedLocator([day.toordinal() for day, _ in labelled]))
     axes.xaxis.set_major_formatter(FixedFormatter([label for _, label in labelled]))
     quiet_frame(axes)
@@ -150,7 +150,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [low, high]
 
 
-def _date_ticks(first: date, last: date) -> list[tuple[date, str]]:
+def date_ticks(first: date, last: date) -> list[tuple[date, str]]:
     """Return at most eight first days of a year, or of a month where the years are too few, with their labels."""
     years = list(range(first.year + 1, last.year + 1))
     if len(years) >= 3:

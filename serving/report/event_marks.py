@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from features.events import MarketEvent
 
 _COLOUR = "#8a5a0b"
+_ROWS, _CLEAR = 3, 0.018
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,16 @@ def event_marks(events: Sequence[MarketEvent], lang: Literal["zh", "en"]) -> tup
 
 
 def draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Draw marks on axes whose x is the ordinal of the day, as in the note; numbers on top, no words in the drawing."""
+    """Draw marks on axes whose x is the ordinal of the day, as the note's are; numbers on top, no words."""
+    low, high = axes.get_xlim()
+    before, row = -math.inf, 0
     for mark in marks:
         at = mark.day.toordinal()
+        # Numbers that would touch take turns on three lines.
+        row = (row + 1) % _ROWS if at - before < _CLEAR * (high - low) else 0
+        before = at
         axes.axvline(at, color=_COLOUR, linewidth=0.5, linestyle=(0, (2, 2)), zorder=0.5)
         axes.annotate(
-            str(mark.number), (at, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1), textcoords="offset points",
-            fontsize=5, color=_COLOUR, ha="center", va="bottom", annotation_clip=False,
+            str(mark.number), (at, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 1 + 5 * row),
+            textcoords="offset points", fontsize=5, color=_COLOUR, ha="center", va="bottom", annotation_clip=False,
         )  # fmt: skip
