@@ -164,7 +164,13 @@ def predict(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.Data
 
 
 def draft(
-    bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex, base: pd.DataFrame, *, keep_scenarios: bool = False
+    bundle: Bundle,
+    dataset: Dataset,
+    rows: pd.MultiIndex,
+    base: pd.DataFrame,
+    *,
+    keep_scenarios: bool = False,
+    tails: bool = True,
 ) -> Draft:
     """Forecast rows with one bundle, up to the level correction.
 
@@ -178,6 +184,8 @@ def draft(
         As `models.base.base_frame`.
     keep_scenarios : bool
         Whether to keep the last day's set; it is large.
+    tails : bool
+        Whether to draw the scenario sets; without them the probabilities are the same, and most of the time is saved.
 
     Raises
     ------
@@ -198,7 +206,7 @@ def draft(
             targets[keys[place]] = published[place], errors[place]
         frame.loc[abstains, [f"p_{event}{end}" for event in EVENTS for end in ("", "_lo", "_hi")]] = np.nan
         frames.append(frame)
-    held, scenarios = _tails(bundle, dataset, rows, targets)
+    held, scenarios = _tails(bundle, dataset, rows, targets) if tails else ({}, None)
     judgements: dict[Key, Judgement] = {}
     for horizon, frame in zip(HORIZONS, frames, strict=True):
         keys = [(str(pair), day, horizon) for pair, day in rows]

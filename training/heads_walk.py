@@ -1,0 +1,127 @@
+"""Walk-forward of the heads alone: the same probabilities as the whole one, without the tails, which take the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from features.contracts import Dataset
+from features.errors import DataContractError
+from models.base import base_frame
+from models.bundle import Bundle
+from models.implied import Refits
+from models.predict import draft
+from models.schedule import Plan, day_text, forecast_rows, refit_cuts
+from training.fit import History, fit_uncalibrated
+from training.volatility import fit_volatilities, implied_history, volatility_cuts
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What every variant of the heads shares: volatility refits and what the untilted sets imply, features or not.
+
+    Parameters
+    ----------
+    volatility : Refits
+    implied : pandas.DataFrame
+        As `training.volatility.implied_history`.
+    """
+
+    volatility: Refits
+    implied: pd.DataFrame
+
+
+def prepare(
+    dataset: Dataset, plan: Plan, *, jobs: int = 2, progress: Progress = lambda stage, done, total: None
+) -> Start:
+    """Fit the volatility of every cut and read what the sets imply, once for all variants.
+
+    Information set: of each cut and row, closes known at its decision.
+    """
+    scenarios = plan.settings.scenarios
+    cuts = volatility_cuts(dataset, plan)
+    volatility = fit_volatilities(dataset, cuts, scenarios, jobs=jobs, progress=progress)
+    return Start(volatility, implied_history(dataset, volatility, scenarios, jobs=jobs, progress=progress))
+
+
+def heads_walk(
+    dataset: Dataset,
+    plan: Plan,
+    start: Start,
+    *,
+    jobs: int = 2,
+    until: np.datetime64 | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> tuple[pd.DataFrame, tuple[Bundle, ...]]:
+    """Refit on the fixed schedule and forecast each week's probabilities with the newest bundle.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        May have other features or outcomes than the one that `start` was made of, but the same closes.
+    plan : Plan
+    start : Start
+    jobs : int
+        Processes.
+    until : datetime64, optional
+        Cuts and decisions after it are left out.
+    progress : callable
+        Told (stage, done, total).
+
+    Returns
+    -------
+    forecasts : pandas.DataFrame
+        As `models.predict.Draft.forecasts`: no tails.
+    bundles : tuple of Bundle
+
+    Raises
+    ------
+    DataContractError
+        If there is nothing to forecast.
+
+    Information set: of each forecast, what was known at its decision; of its bundle, what matured before the cut.
+    """
+    cuts = refit_cuts(dataset, plan)
+    if until is not None:
+        cuts = cuts[cuts <= until]
+    stop = None if until is None else until + np.timedelta64(1, "D")
+    stops = [*cuts[1:], stop][: len(cuts)]
+    blocks = [forecast_rows(dataset, plan, cut, end) for cut, end in zip(cuts, stops, strict=True)]
+    if not any(len(rows) for rows in blocks):
+        raise DataContractError(
+            f"market {dataset.market!r}: nothing to forecast since {day_text(plan.first_decision)}; choose a later day"
+        )
+    base = base_frame(dataset, start.implied)
+    fitted = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(fit_uncalibrated)(dataset, base, start.volatility[cut], cut, plan) for cut in cuts
+    )
+    history, bundles, frames = History([]), [], []
+    for rows, fresh in zip(blocks, fitted, strict=True):
+        with threadpool_limits(1, "blas"):
+            bundle = history.calibrate(fresh, dataset, base)
+            history.add(bundle, dataset, rows, base)
+            frames.append(draft(bundle, dataset, rows, base, tails=False).forecasts)
+        bundles.append(bundle)
+        progress("heads", len(bundles), len(cuts))
+    order = ["decision_date", "pair", "horizon_weeks"]
+    return pd.concat(frames).sort_values(order, ignore_index=True), tuple(bundles)
+
+
+def with_features(dataset: Dataset, names: list[str]) -> Dataset:
+    """Return the dataset with some of its features only, in the order of the catalogue."""
+    kept = tuple(info for info in dataset.features if info.name in set(names))
+    columns = [info.name for info in kept]
+    return replace(
+        dataset,
+        features=kept,
+        values=dataset.values[columns],
+        known_at=dataset.known_at[columns],
+        stale=dataset.stale[columns],
+    )
