@@ -61,7 +61,7 @@ forecast: setup ## the weekly job on the embedded sample market
 	$(BIN)/capshift weekly --market sample $(ARGS)
 
 test: setup ## fast tests; pass options in ARGS
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 real: setup ## tests on the real data in ../shared/data; they skip where there are none
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "real and not slow and not network" $(ARGS)

@@ -99,7 +99,7 @@ def feature_cells(
         return Cells(np.full(len(times), np.nan), nothing, np.zeros(len(times), dtype=np.bool_))
     stages = parse_formula(spec.formula, len(inputs))
     value, newest, known_at = evaluate_at(
-        align([series[source] for source in inputs]), times, lambda rows: evaluate(stages, rows)
+        align([series[source] for source in inputs]), times, lambda rows, wanted: evaluate(stages, rows, wanted)
     )
     decision = clock.index.to_numpy("datetime64[us]")
     limits = [np.timedelta64(market.series[source].stale_days, "D") for source in inputs]

@@ -126,7 +126,7 @@ def newest_periods(history: History, times: TimeArray) -> TimeArray:
 
 
 def evaluate_at(
-    history: History, times: TimeArray, function: Callable[[FloatArray], FloatArray]
+    history: History, times: TimeArray, function: Callable[[FloatArray, IntArray], FloatArray]
 ) -> tuple[FloatArray, TimeArray, TimeArray]:
     """Evaluate a causal transform on the as-of history of each time.
 
@@ -135,7 +135,8 @@ def evaluate_at(
     history : History
     times : array of datetime64[us], shape (m,), ascending, UTC
     function : callable
-        Maps rows, shape (n, k), to values, shape (n,); row i may depend on rows up to i only.
+        Maps rows, shape (n, k), and which of them are wanted, shape (m,), to the values there, shape (m,); that of
+        row i may depend on rows up to i only.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def evaluate_at(
     value = np.full(len(times), np.nan)
     for index, _, rows, length in epochs(history, times):
         seen = length > 0
-        value[index[seen]] = function(rows)[length[seen] - 1]
+        value[index[seen]] = function(rows, length[seen] - 1)
     counts = np.searchsorted(history.known_at, times, side="right")
     known_at = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
     known_at[counts > 0] = history.known_at[counts[counts > 0] - 1]

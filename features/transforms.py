@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from features.contracts import BoolArray, FloatArray
+from features.contracts import BoolArray, FloatArray, IntArray
 from features.errors import DefinitionError
 
 _STAGE = re.compile(r"^(each:\s*)?([a-z_]+)(?:\(([^()]*)\))?$")
+_BLOCK = 1 << 16
 _ROUNDING = 1e-12
 """A window whose range is this small beside its values holds one number and the rounding of sums."""
 
@@ -38,6 +39,12 @@ def _windows(x: FloatArray, n: int) -> FloatArray:
         return np.empty((0, n))
     padded = np.concatenate([np.full(n - 1, np.nan), x])
     return sliding_window_view(padded, n)
+
+
+def _blocks(m: int, n: int) -> Iterator[slice]:
+    """Cut m windows of n rows into blocks that a processor's cache holds."""
+    size = max(_BLOCK // n, 1)
+    return (slice(start, start + size) for start in range(0, m, size))
 
 
 def _flat(windows: FloatArray) -> BoolArray:
@@ -104,28 +111,36 @@ def clip(x: FloatArray, low: float, high: float) -> FloatArray:
     return np.clip(x, low, high)
 
 
-def _partial(x: FloatArray, n: int, least: int) -> FloatArray:
-    """Trailing windows in which leading missing rows are allowed as long as `least` rows are present."""
-    windows = _windows(x, n)
+def _partial(x: FloatArray, n: int, least: int, rows: IntArray) -> FloatArray:
+    """Trailing windows of some rows in which leading missing rows are allowed as long as `least` rows are present."""
+    windows = _windows(x, n)[rows]
     enough = np.isfinite(windows).sum(axis=1) >= least
-    return np.where((enough & np.isfinite(x))[:, None], windows, np.nan)
+    windows[~(enough & np.isfinite(x[rows]))] = np.nan
+    return windows
 
 
-def z(x: FloatArray, n: float, least: float) -> FloatArray:
+def z(x: FloatArray, n: float, least: float, rows: IntArray) -> FloatArray:
     """Return (x - mean) / standard deviation over the last n rows, from `least` on; missing where x stood still."""
-    windows = _partial(x, int(n), int(least))
-    usable = np.isfinite(windows).any(axis=1) & ~_flat(windows)
-    out = np.full(len(x), np.nan)
-    centre = np.nanmean(windows[usable], axis=1)
-    spread = np.nanstd(windows[usable], axis=1, ddof=1)
-    out[usable] = (x[usable] - centre) / spread
+    out = np.full(len(rows), np.nan)
+    for part in _blocks(len(rows), int(n)):
+        windows = _partial(x, int(n), int(least), rows[part])
+        missing = np.isnan(windows)
+        usable = ~missing.all(axis=1) & ~_flat(windows)
+        windows, missing = windows[usable], missing[usable]
+        count = int(n) - missing.sum(axis=1)
+        np.copyto(windows, 0.0, where=missing)
+        centre = windows.sum(axis=1) / count
+        windows -= centre[:, None]
+        np.copyto(windows, 0.0, where=missing)
+        spread = np.sqrt(np.square(windows, out=windows).sum(axis=1) / (count - 1))
+        out[part][usable] = (x[rows[part]][usable] - centre) / spread
     return out
 
 
-def rank(x: FloatArray, n: float, least: float) -> FloatArray:
+def rank(x: FloatArray, n: float, least: float, rows: IntArray) -> FloatArray:
     """Share of the last n rows that lie below x, ties counted half; in [0, 1]."""
-    windows = _partial(x, int(n), int(least))
-    below = (windows < x[:, None]).sum(axis=1) + 0.5 * (windows == x[:, None]).sum(axis=1)
+    windows, own = _partial(x, int(n), int(least), rows), x[rows, None]
+    below = (windows < own).sum(axis=1) + 0.5 * (windows == own).sum(axis=1)
     counts = np.isfinite(windows).sum(axis=1)
     return np.where(counts > 0, below / np.maximum(counts, 1), np.nan)
 
@@ -144,7 +159,7 @@ def ema(x: FloatArray, halflife: float) -> FloatArray:
 
 def autocorr(x: FloatArray, n: float) -> FloatArray:
     """First-order autocorrelation over the last n rows."""
-    return corr(np.column_stack([x, _shifted(x, 1)]), n)
+    return corr(np.column_stack([x, _shifted(x, 1)]), n, np.arange(len(x)))
 
 
 def diff(x: FloatArray) -> FloatArray:
@@ -178,16 +193,16 @@ def average(x: FloatArray) -> FloatArray:
     return np.asarray(x.mean(axis=1))
 
 
-def corr(x: FloatArray, n: float) -> FloatArray:
+def corr(x: FloatArray, n: float, rows: IntArray) -> FloatArray:
     """Correlation of the first two inputs over the last n rows."""
-    return mean_corr(x[:, :2], n)
+    return mean_corr(x[:, :2], n, rows)
 
 
-def mean_corr(x: FloatArray, n: float) -> FloatArray:
+def mean_corr(x: FloatArray, n: float, rows: IntArray) -> FloatArray:
     """Average pairwise correlation of the inputs over the last n rows."""
     n = int(n)
     k = x.shape[1]
-    windows = np.stack([_windows(x[:, column], n) for column in range(k)], axis=1)
+    windows = np.stack([_windows(x[:, column], n)[rows] for column in range(k)], axis=1)
     scaled = windows - windows.mean(axis=2, keepdims=True)
     norm = np.sqrt((scaled**2).sum(axis=2, keepdims=True))
     scaled = scaled / np.where(_flat(windows)[:, :, None], np.nan, norm)
@@ -195,21 +210,22 @@ def mean_corr(x: FloatArray, n: float) -> FloatArray:
     return np.asarray(((scaled.sum(axis=1) ** 2).sum(axis=1) - k) / (k * (k - 1)))
 
 
-def residual(x: FloatArray, n: float, least: float) -> FloatArray:
+def residual(x: FloatArray, n: float, least: float, rows: IntArray) -> FloatArray:
     """Last residual of the regression of the first input on a constant and the second over the last n rows."""
     n, least = int(n), int(least)
     y, u = x[:, 0], x[:, 1]
     both = np.isfinite(y) & np.isfinite(u)
-    y_windows = _partial(np.where(both, y, np.nan), n, least)
-    u_windows = _partial(np.where(both, u, np.nan), n, least)
+    y_windows = _partial(np.where(both, y, np.nan), n, least, rows)
+    u_windows = _partial(np.where(both, u, np.nan), n, least, rows)
     usable = np.isfinite(y_windows).any(axis=1) & ~_flat(u_windows)
-    out = np.full(len(x), np.nan)
+    out = np.full(len(rows), np.nan)
     y_used, u_used = y_windows[usable], u_windows[usable]
     y_mean, u_mean = np.nanmean(y_used, axis=1), np.nanmean(u_used, axis=1)
     du = u_used - u_mean[:, None]
     variance = np.nansum(du**2, axis=1)
     slope = np.nansum(du * (y_used - y_mean[:, None]), axis=1) / variance
-    out[usable] = y[usable] - y_mean - slope * (u[usable] - u_mean)
+    chosen = rows[usable]
+    out[usable] = y[chosen] - y_mean - slope * (u[chosen] - u_mean)
     return out
 
 
@@ -228,6 +244,8 @@ _JOIN: dict[str, tuple[Callable[..., FloatArray], tuple[Argument, ...]]] = {
     "mean_corr": (mean_corr, ("sample",)),
     "residual": (residual, ("sample", "least")),
 }
+_BY_ROW = ("z", "rank", "corr", "mean_corr", "residual")
+"""Stages that look at a window for each row and are told which rows: most inputs are daily, decisions weekly."""
 _ANY_NUMBER = ("sum", "average", "mean_corr")
 """Stages that join two inputs or more; the others join exactly two."""
 _UNARY: dict[str, tuple[Callable[..., FloatArray], tuple[Argument, ...]]] = {
@@ -316,7 +334,7 @@ def _complaint(kind: Argument, arguments: tuple[float, ...], position: int) -> s
     return None
 
 
-def evaluate(stages: tuple[Stage, ...], x: FloatArray) -> FloatArray:
+def evaluate(stages: tuple[Stage, ...], x: FloatArray, rows: IntArray | None = None) -> FloatArray:
     """Apply a formula to aligned inputs.
 
     Parameters
@@ -324,16 +342,25 @@ def evaluate(stages: tuple[Stage, ...], x: FloatArray) -> FloatArray:
     stages : tuple of Stage
     x : array, shape (n, k)
         One column per input, rows ascending in time.
+    rows : array of int, shape (m,), optional
+        Rows of the result that are wanted; all by default.
 
     Returns
     -------
-    array, shape (n,)
+    array, shape (m,)
         Missing until a window is full. Information set: row i uses rows up to i.
     """
-    for stage in stages:
+    every = np.arange(len(x))
+    wanted = every if rows is None else rows
+    for place, stage in enumerate(stages):
+        last = place == len(stages) - 1
+        by_row = stage.name in _BY_ROW
+        arguments: tuple[Any, ...] = (*stage.arguments, wanted if last else every) if by_row else stage.arguments
         if stage.each or x.shape[1] == 1:
             function = _UNARY[stage.name][0]
-            x = np.column_stack([function(x[:, column], *stage.arguments) for column in range(x.shape[1])])
+            x = np.column_stack([function(x[:, column], *arguments) for column in range(x.shape[1])])
         else:
-            x = _JOIN[stage.name][0](x, *stage.arguments)[:, None]
+            x = _JOIN[stage.name][0](x, *arguments)[:, None]
+        if last and not by_row:
+            x = x[wanted]
     return x[:, 0]

@@ -6,6 +6,8 @@ curves; values between grid points are interpolated in the logarithm of the leve
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from features.contracts import FloatArray
@@ -20,6 +22,7 @@ GRID: FloatArray = (np.arange(100) + 0.5) / 100
 QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q_{place:02d}" for place in range(len(GRID)))
 LEVELS: FloatArray = ALPHA * 2.0 ** (np.arange(-41, 21) / _STEPS)
 """From below 0.2 x 2.5% to above 3 x 5%, twelve to the octave; 5% and 2.5% are grid points."""
+_GRID: FloatArray = np.log(LEVELS)
 
 
 def tail_curves(ordered: FloatArray, weights: FloatArray) -> FloatArray:
@@ -44,12 +47,11 @@ def read_curve(curve: FloatArray, level: float) -> tuple[float, float]:
     >>> read_curve(curve, 0.05)
     (0.05, 0.025)
     """
-    place = np.log2(level / LEVELS[0]) * _STEPS
-    whole = int(np.clip(round(place), 0, len(LEVELS) - 1))
+    place = math.log2(level / LEVELS[0]) * _STEPS
+    whole = min(max(round(place), 0), len(LEVELS) - 1)
     if abs(place - whole) < 1e-9:
         return float(curve[0, whole]), float(curve[1, whole])
-    grid = np.log(LEVELS)
-    return float(np.interp(np.log(level), grid, curve[0])), float(np.interp(np.log(level), grid, curve[1]))
+    return float(np.interp(np.log(level), _GRID, curve[0])), float(np.interp(np.log(level), _GRID, curve[1]))
 
 
 def reached_level(quantiles: FloatArray, value: float) -> float:
@@ -63,4 +65,4 @@ def reached_level(quantiles: FloatArray, value: float) -> float:
         return 0.0
     if value >= quantiles[-1]:
         return 1.0
-    return float(np.exp(np.interp(value, quantiles, np.log(LEVELS))))
+    return float(np.exp(np.interp(value, quantiles, _GRID)))

@@ -121,10 +121,11 @@ class Scaler:
     def transform(self, values: pd.DataFrame, features: Sequence[str]) -> FloatArray:
         """Return z-scores, shape (n, len(features)); missing where the value or the scale is."""
         z = np.full((len(values), len(features)), np.nan)
-        for column, name in enumerate(features):
-            if name in self.mean:
-                raw = (values[name].to_numpy(np.float64) - self.mean[name]) / self.std[name]
-                z[:, column] = np.clip(raw, -self.winsor, self.winsor)
+        scaled = [column for column, name in enumerate(features) if name in self.mean]
+        names = [features[column] for column in scaled]
+        mean, std = (np.array([of[name] for name in names], dtype=np.float64) for of in (self.mean, self.std))
+        raw = (values[names].to_numpy(np.float64) - mean) / std
+        z[:, scaled] = np.clip(raw, -self.winsor, self.winsor)
         return z
 
 

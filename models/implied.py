@@ -21,12 +21,11 @@ Refits = Mapping[np.datetime64, Mapping[str, VolatilityParams | None]]
 
 def pair_states(dataset: Dataset, day: np.datetime64) -> dict[str, PairState]:
     """Return what the events of every pair with a row on a day are measured by."""
-    rows = dataset.rows.xs(pd.Timestamp(day), level="decision_date")
-    sigma, style = (dict(zip(rows.index, rows[name], strict=True)) for name in ("sigma", "style"))
+    index, at = dataset.rows.index, pd.Timestamp(day)
+    place = {pair: index.get_loc((pair.name, at)) for pair in dataset.pairs if (pair.name, at) in index}
+    sigma, style = (dataset.rows[name].to_numpy() for name in ("sigma", "style"))
     return {
-        pair.name: PairState(pair.large, pair.small, float(sigma[pair.name]), int(style[pair.name]))
-        for pair in dataset.pairs
-        if pair.name in sigma
+        pair.name: PairState(pair.large, pair.small, float(sigma[row]), int(style[row])) for pair, row in place.items()
     }
 
 
@@ -47,12 +46,12 @@ def untilted(
     Returns
     -------
     (ScenarioSet, Timing) or None
-        None where no parameters are that old or too few segments can enter.
+        None where nothing was fitted that early or too few segments can enter.
 
     Information set: rows with known_at <= the decision.
     """
     cuts = [cut for cut in volatility if cut <= day]
-    if not cuts:
+    if not cuts or all(params is None for params in volatility[max(cuts)].values()):
         return None
     at = dataset.clock["decision_at"].to_numpy("datetime64[us]")[dataset.clock.index == pd.Timestamp(day)][0]
     when = timing(dataset.sessions, day)

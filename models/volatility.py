@@ -144,14 +144,12 @@ def fit_volatility(component: Component, settings: ScenarioSettings) -> Volatili
     changes = component.changes[-settings.window_days :] * _PERCENT
     if not changes.any():
         raise DataContractError("a segment does not move against the largest one; check its prices")
-    from arch import arch_model  # serving from a bundle needs no arch
+    from models.garch import fit_garch  # serving from a bundle needs no arch
 
-    model = arch_model(changes, mean="Zero", vol="GARCH", p=1, o=1, q=1, power=1.0, dist="skewt", rescale=False)
     with threadpool_limits(1, "blas"):  # the optimum moves in its seventh digit with the number of threads
-        fit = model.fit(disp="off", show_warning=False)
-    omega, alpha, gamma, beta, eta, skew = (float(value) for value in fit.params)
+        (omega, alpha, gamma, beta, eta, skew), converged = fit_garch(changes)
     alpha, beta = max(alpha, 0.0), max(beta, 0.0)  # the optimiser oversteps its bounds by rounding
-    return VolatilityParams(omega, alpha, max(gamma, -alpha), beta, eta, skew, int(fit.convergence_flag == 0))
+    return VolatilityParams(omega, alpha, max(gamma, -alpha), beta, eta, skew, int(converged))
 
 
 def filter_volatility(params: VolatilityParams, changes: FloatArray) -> FloatArray:

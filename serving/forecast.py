@@ -262,7 +262,7 @@ class _Fact:
 
 def _facts(dataset: Dataset, pair: str, day: pd.Timestamp) -> dict[str, _Fact]:
     """Look up value, place in the pair's own past and publication time of every feature on the last decision."""
-    rows, past = dataset.rows.loc[pair], dataset.values.loc[pair]
+    rows, past, clocks = dataset.rows.loc[pair], dataset.values.loc[pair], dataset.known_at.loc[pair]
     here = past.index.get_indexer(pd.DatetimeIndex([day]))[0]
     facts = {}
     for info in dataset.features:
@@ -271,7 +271,7 @@ def _facts(dataset: Dataset, pair: str, day: pd.Timestamp) -> dict[str, _Fact]:
         value = percentile = known = None
         if np.isfinite(number):
             value, percentile = float(number), float(np.mean(history < number) + 0.5 * np.mean(history == number))
-            known = _utc(dataset.known_at.loc[pair][info.name].to_numpy("datetime64[us]")[here])
+            known = _utc(clocks[info.name].to_numpy("datetime64[us]")[here])
         facts[info.name] = _Fact(info.why, info.unit, info.vintage, value, percentile, known)
     price_known = _utc(rows["price_known_at"].to_numpy("datetime64[us]")[here])
     facts[SCENARIO_FEATURE] = _Fact(

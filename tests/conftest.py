@@ -16,6 +16,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("serving/test_cli", "training/test_fit", "leak/test_replay", "leak/test_fit", "training/test_experiment")
+"""Test files to start with, the longest first: a worker that takes one up at the end leaves the other idle."""
 REAL_DATA = ROOT.parent / "shared" / "data"
 IN_CI = os.environ.get("CAPSHIFT_CI") == "1"
 NOT_BUILT = "not built yet"
@@ -38,7 +40,9 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip real-data tests where there is no real data."""
+    """Start with the heavy files, and skip real-data tests where there is no real data."""
+    place = {ROOT / "tests" / f"{name}.py": number for number, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     if not REAL_DATA.is_dir():
         for item in items:
             if item.get_closest_marker("real"):

@@ -1,6 +1,10 @@
 """A small, fast configuration on the simulated market, built once a process and shared by many tests.
 
 A few seeds, a few rounds, four refits: enough to run every line, nothing that says how good the model is.
+
+Importing it lets `training.volatility` remember its fits: most tests train chains on closes that another test has
+seen, and fits take a third of a small chain. The key is everything that the fit sees: one more close, or one that
+differs in its last bit, is fitted anew. That a fit repeats is for `tests/models/test_garch.py` to hold.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import training.volatility
 from features.contracts import Dataset
 from features.dataset import build_dataset
 from features.market import MarketSpec, load_market
@@ -20,8 +25,21 @@ from features.sources.simulated import simulate
 from models.base import base_frame
 from models.schedule import Plan
 from models.settings import HeadSettings, TreeSettings
-from models.volatility import ScenarioSettings, VolatilityParams
+from models.volatility import Component, ScenarioSettings, VolatilityParams, fit_volatility
 from training.walkforward import WalkForward, walk_forward
+
+_FITS: dict[tuple[bytes, bytes, ScenarioSettings], VolatilityParams | None] = {}
+
+
+def remembered_fit(component: Component, settings: ScenarioSettings) -> VolatilityParams | None:
+    """Return what `fit_volatility` says, from memory where it has seen the same bytes."""
+    key = component.dates.tobytes(), component.changes.tobytes(), settings
+    if key not in _FITS:
+        _FITS[key] = fit_volatility(component, settings)
+    return _FITS[key]
+
+
+training.volatility.fit_volatility = remembered_fit
 
 SEED = 4711
 FIRST = np.datetime64("2009-01-09", "us")

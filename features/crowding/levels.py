@@ -122,7 +122,8 @@ def crowd_levels(
     if not signed:
         raise DataContractError(f"no measure has a sign; known are {', '.join(name for name in signs if signs[name])}")
     level = measures.astype(np.float64)
-    ranks = {name: rank(level[name].to_numpy(), settings.window, settings.least) for name in level}
+    every = np.arange(len(level))
+    ranks = {name: rank(level[name].to_numpy(), settings.window, settings.least, every) for name in level}
     percentile = pd.DataFrame(ranks, index=level.index)
     turned = pd.DataFrame(
         {name: percentile[name] if signs[name] > 0 else 1 - percentile[name] for name in signed}, index=level.index

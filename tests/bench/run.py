@@ -19,7 +19,7 @@ from books import bench_books
 from crowding import bench_crowding
 from stocks import bench_stocks
 
-from features.contracts import HORIZONS, Dataset, FloatArray, History, TimeArray
+from features.contracts import HORIZONS, Dataset, FloatArray, History, IntArray, TimeArray
 from features.dataset import build_dataset
 from features.market import load_market
 from features.pointintime import evaluate_at
@@ -51,13 +51,13 @@ def report(name: str, seconds: float, peer: str = "", peer_seconds: float = floa
     print(f"{name:<46}{seconds:9.3f} s{ratio}", flush=True)
 
 
-def naive(history: History, times: TimeArray, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
+def naive(history: History, times: TimeArray, function: Callable[[FloatArray, IntArray], FloatArray]) -> FloatArray:
     """Rebuild the as-of history at every decision."""
     values = np.full(len(times), np.nan)
     for row, at in enumerate(times):
         _, rows = history.as_of(at)
         if len(rows):
-            values[row] = function(rows)[-1]
+            values[row] = function(rows, np.array([len(rows) - 1]))[0]
     return values
 
 
@@ -77,8 +77,8 @@ def bench_point_in_time() -> None:
         histories.append(History.of(period, known, value))
     stages = parse_formula("change(12) | z(36, 12)", 1)
 
-    def function(rows: FloatArray) -> FloatArray:
-        return evaluate(stages, rows)
+    def function(rows: FloatArray, wanted: IntArray) -> FloatArray:
+        return evaluate(stages, rows, wanted)
 
     fast = timed(lambda: [evaluate_at(history, decisions, function) for history in histories])
     few = histories[:1] + histories[20:21]

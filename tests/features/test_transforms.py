@@ -122,6 +122,14 @@ def test_a_row_does_not_see_later_rows(formula: str, seed: int, rows: int) -> No
     assert np.array_equal(full[:rows], run(formula, rewritten)[:rows], equal_nan=True)
 
 
+@pytest.mark.parametrize("formula", [*STAGES, "each: growth(1) | corr(10) | z(20, 8)", "log_ratio | mean(3) | gap(9)"])
+def test_rows_that_are_wanted_are_those_of_the_whole(formula: str) -> None:
+    x = table(5, 2 if formula not in STAGES else width(formula), positive=True, missing=0.03)
+    stages = parse_formula(formula, x.shape[1])
+    for rows in (np.arange(4, N, 5), np.array([N - 1, 30, 30]), np.array([], dtype=np.int64)):
+        assert np.array_equal(evaluate(stages, x, rows), evaluate(stages, x)[rows], equal_nan=True)
+
+
 @pytest.mark.parametrize("formula", list(STAGES))
 def test_inputs_stay_as_they_are(formula: str) -> None:
     x = table(3, width(formula), missing=0.05)
