@@ -1,7 +1,7 @@
 """Dated events of a market: marks on charts, never a feature.
 
-A table of the package (``features/markets/events``) holds what everybody may see; a data folder may add its own. No
-feature, state or label reads them, and a test holds that: what is dated by hindsight knows the future.
+They stand in a table of the package, ``features/markets/events``. No feature, state or label reads them, and a test
+holds that: what is dated by hindsight knows the future.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import tomllib
 from collections.abc import Sequence
 from datetime import date
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, ValidationError
 
-from features.errors import DataContractError, DefinitionError
+from features.errors import DefinitionError
 from features.series import Frozen
 
 EventKind = Literal[
@@ -25,8 +24,6 @@ EventKind = Literal[
     "stamp_duty", "supply", "trade", "trading_rule",
 ]  # fmt: skip
 Confidence = Literal["verified_by_data", "page_text", "repo_list", "public_record", "unverified_date"]
-FILE_COLUMNS = ("date", "event", "category", "confidence")
-"""Columns of an event table of a data folder, such as ``cn/policy_events.csv``."""
 
 
 class MarketEvent(Frozen):
@@ -59,62 +56,24 @@ def load_events(market: str) -> tuple[MarketEvent, ...]:
         events = _Table.model_validate(tomllib.loads(entry.read_text(encoding="utf-8"))).events
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DefinitionError(f"{entry}: {error}") from error
-    return merge_events(events)
+    return in_order(events)
 
 
-def read_events(path: Path) -> tuple[MarketEvent, ...]:
-    """Read the event table of a data folder: CSV with the columns `FILE_COLUMNS`; its one title serves both languages.
-
-    Raises
-    ------
-    DataContractError
-        If the file cannot be read, has other columns, or a row does not validate; carries the row.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataContractError(f"{path}: cannot be read as a table of events: {error}") from error
-    if tuple(table.columns) != FILE_COLUMNS:
-        raise DataContractError(
-            f"{path}: columns of a table of events must be {', '.join(FILE_COLUMNS)}; got {', '.join(table.columns)}"
-        )
-    events = []
-    for place, row in enumerate(table.itertuples(index=False), start=2):
-        try:
-            event = MarketEvent.model_validate({
-                "date": row.date, "kind": row.category, "title": row.event, "title_zh": row.event,
-                "source": path.name, "confidence": row.confidence,
-            })  # fmt: skip
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataContractError(
-                f"{path}: row {place}: `{where}`: {first['msg']}", table.iloc[[place - 2]]
-            ) from error
-        events.append(event)
-    return merge_events(events)
-
-
-def merge_events(*tables: Sequence[MarketEvent]) -> tuple[MarketEvent, ...]:
-    """Return the events of several tables by date; one that a table before has with date and Chinese title comes once.
+def in_order(events: Sequence[MarketEvent]) -> tuple[MarketEvent, ...]:
+    """Return events by date.
 
     Raises
     ------
     DefinitionError
-        If one table holds an event twice.
+        If date and Chinese title of two are the same.
     """
-    found: dict[tuple[date, str], MarketEvent] = {}
-    for table in tables:
-        keys = [(event.date, event.title_zh) for event in table]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise DefinitionError(f"an event must stand once in a table; got {twice[1]!r} of {twice[0]} twice")
-        found = dict(zip(keys, table, strict=True)) | found
-    return tuple(sorted(found.values(), key=lambda event: (event.date, event.title)))
+    keys = [(event.date, event.title_zh) for event in events]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise DefinitionError(f"an event must stand once in a table; got {twice[1]!r} of {twice[0]} twice")
+    return tuple(sorted(events, key=lambda event: (event.date, event.title)))
 
 
-def events_between(
-    events: Sequence[MarketEvent], first: np.datetime64, last: np.datetime64, kinds: Sequence[EventKind] = ()
-) -> tuple[MarketEvent, ...]:
+def events_between(events: Sequence[MarketEvent], first: np.datetime64, last: np.datetime64) -> tuple[MarketEvent, ...]:
     """Return the events to mark on a chart from one day to another, both included.
 
     Parameters
@@ -122,10 +81,8 @@ def events_between(
     events : sequence of MarketEvent
     first, last : datetime64
         First and last day of the chart.
-    kinds : sequence of str
-        Only these; all by default.
 
     Information set: events announced by `last`.
     """
     begin, end = (pd.Timestamp(day).date() for day in (first, last))
-    return tuple(event for event in events if begin <= event.date <= end and (not kinds or event.kind in kinds))
+    return tuple(event for event in events if begin <= event.date <= end)

@@ -60,10 +60,14 @@ def leverage_table(
         for horizon, end in sorted(scenarios.exits.items()):
             row: dict[str, float] = {"leverage": float(run.leverage), "horizon_weeks": horizon}
             level = float(reading_levels(scenarios, scenarios.segments, net, horizon)[0])
-            for prefix, factor in (("", level / ALPHA), ("raw_", 1.0)):
-                tails = weighted_tail(run.returns(horizon), weights, [factor * share for share in _LEVELS.values()])
-                for name, tail in zip(_LEVELS, tails, strict=True):
-                    row |= {f"{prefix}var_{name}": tail.var, f"{prefix}es_{name}": tail.es}
+            asked = {
+                (prefix, name): factor * share
+                for prefix, factor in (("", level / ALPHA), ("raw_", 1.0))
+                for name, share in _LEVELS.items()
+            }
+            tails = weighted_tail(run.returns(horizon), weights, list(asked.values()))
+            for (prefix, name), tail in zip(asked, tails, strict=True):
+                row |= {f"{prefix}var_{name}": tail.var, f"{prefix}es_{name}": tail.es}
             row["level"] = level
             row["p_margin_call"] = _mass(weights, run.called_on <= end)
             row["share_force_sold"] = min(float(weights @ (1.0 - run.kept[end])), 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -80,6 +81,14 @@ def forecast_rows(dataset: Dataset, plan: Plan, start: np.datetime64, stop: np.d
     if stop is not None:
         chosen &= dates < stop
     return index[chosen].remove_unused_levels()
+
+
+def forecast_blocks(
+    dataset: Dataset, plan: Plan, cuts: Sequence[np.datetime64] | TimeArray, stop: np.datetime64 | None = None
+) -> list[pd.MultiIndex]:
+    """Return the rows that the bundle of each cut forecasts: up to the next cut and, after the last, before `stop`."""
+    stops = [*cuts[1:], stop][: len(cuts)]
+    return [forecast_rows(dataset, plan, cut, end) for cut, end in zip(cuts, stops, strict=True)]
 
 
 def bundle_root(artifacts: Path, market: str, plan: Plan) -> Path:

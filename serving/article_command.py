@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.errors import DataContractError
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market, Source
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market, Source, Stocks
 from serving.steps import decision_of, market_spec, open_store
+from serving.stock_step import named_stocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,14 +28,7 @@ def article(
         str | None,
         typer.Option(envvar="CAPSHIFT_AS_OF", help="Decision day YYYY-MM-DD; the day of the claims by default."),
     ] = None,
-    stocks: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CAPSHIFT_STOCKS",
-            help="Parquet of stocks; by default the definition's file below SOURCE.",
-            show_default=False,
-        ),
-    ] = None,
+    stocks: Stocks = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the page, markdown.", show_default=False)] = None,
 ) -> None:
@@ -55,7 +49,9 @@ def article(
         raise DataContractError(f"`--out` must be a file; {out} is a folder")
     observations = _observations(spec, source, artifacts)
     day = decision_of(spec, observations, as_of or claims.as_of.isoformat())
-    found = check_claims(claims, ArticleData(spec, observations, day, _stock_file(spec, stocks, source)))
+    path = named_stocks(spec, stocks, source)
+    held = path if path is not None and (stocks is not None or path.is_file()) else None
+    found = check_claims(claims, ArticleData(spec, observations, day, held))
     if out is not None:
         given = {"source": source, "stocks": stocks, "as-of": as_of, "out": out}
         options = " ".join(f"--{name} {value}" for name, value in given.items() if value is not None)
@@ -80,12 +76,3 @@ def _observations(spec: MarketSpec, source: Path | None, artifacts: Path) -> pd.
 
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
     return read_folder(spec, source, now).observations
-
-
-def _stock_file(spec: MarketSpec, stocks: Path | None, source: Path | None) -> Path | None:
-    if stocks is not None:
-        return stocks
-    if source is None or spec.stocks is None or spec.stocks.file is None:
-        return None
-    path = source / spec.stocks.file
-    return path if path.is_file() else None

@@ -16,7 +16,7 @@ from features.crowding.levels import CROWD_SIGNS, CrowdLevels, LevelSettings, cr
 from features.crowding.liquidity import CrowdSize, days_to_liquidate
 from features.errors import DataContractError
 from features.market import CrowdingSpec, MarketSpec
-from features.sources.stocks import crowd_series
+from features.sources.stocks import PREFIX, crowd_series
 from models.alpha_decay import ROLLING, DecayStep, alpha_decay
 from serving.known_series import is_fresh, series_as_of
 from serving.segments import closes_as_of, size_ladder
@@ -163,7 +163,7 @@ def crowding_report(
         counted=int(levels.counted.iloc[-1]),
         weeks=tuple(stamp.date() for stamp in levels.composite.index),
         composite_history=tuple(_number(value) for value in levels.composite),
-        rows=tuple(_row(market, levels, str(name), signs, reasons) for name in frame),
+        rows=tuple(_row(market, levels, str(name), signs.get(str(name), 0), reasons) for name in frame),
         decay=_decay(market, observations, dataset, day),
         leaving=_leaving(market, observations, frame, day, spec),
         unwinds=tuple(_scene(view) for view in unwind_views(market, observations, day)),
@@ -198,19 +198,16 @@ def _measures(
     return pd.DataFrame(columns, index=weeks), reasons
 
 
-def _row(
-    market: MarketSpec, levels: CrowdLevels, name: str, signs: Mapping[str, int], reasons: Mapping[str, str]
-) -> CrowdRow:
-    series = crowd_series(market)
-    feature = market.features.get(name)
-    stocks = name in series
+def _row(market: MarketSpec, levels: CrowdLevels, name: str, sign: int, reasons: Mapping[str, str]) -> CrowdRow:
+    declared = market.series.get(f"{PREFIX}{name}")
+    feature = None if declared else market.features.get(name)
     history = levels.level[name].iloc[-SETTINGS.window :]
     return CrowdRow(
         name=name,
-        origin="stocks" if stocks else "catalogue",
-        unit=market.series[series[name]].unit if stocks else feature.unit if feature else "",
-        why="" if feature is None or stocks else feature.why,
-        sign=signs.get(name, 0),
+        origin="catalogue" if declared is None else "stocks",
+        unit=declared.unit if declared else feature.unit if feature else "",
+        why=feature.why if feature else "",
+        sign=sign,
         level=_number(levels.level[name].iloc[-1]),
         percentile=_number(levels.percentile[name].iloc[-1]),
         change=_number(levels.change[name].iloc[-1]),

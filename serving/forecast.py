@@ -170,7 +170,7 @@ def make_forecast(
         pairs=tuple(pairs),
         history=style_history(dataset, headline),
         fan=fan,
-        leverage=None if scenarios is None else leverage_view(market, observations, scenarios, day, at),
+        leverage=None if scenarios is None else leverage_view(market, observations, scenarios, day),
         absent=absent_features(market, observations, dataset, day, headline),
         next_releases=next_releases(market, observations, day, at),
         bundle_cut=_date(bundle.cut),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.errors import DataContractError
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market, Source, Strict
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market, Source, Stocks, Strict
 from serving.steps import market_spec, open_store, parse_day, progress_bars
+from serving.stock_step import named_stocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,15 +44,7 @@ def build(
         bool, typer.Option("--limits/--no-limits", help="Whether stocks at the limit or in a halt cannot be traded.")
     ] = True,
     market: Market = "sample",
-    stocks: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="CAPSHIFT_STOCKS",
-            help="Parquet: date, code, close, total_shares_10k, ret, is_st[, amount]; by default the definition's "
-            "file below SOURCE.",
-            show_default=False,
-        ),
-    ] = None,
+    stocks: Stocks = None,
     source: Source = None,
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     since: Annotated[str | None, typer.Option("--from", help="First day YYYY-MM-DD.", show_default=False)] = None,
@@ -90,7 +83,11 @@ def build(
     first, last = (
         None if text is None else parse_day(text, name) for text, name in ((since, "from"), (until, "until"))
     )
-    path = _stock_file(spec, stocks, source)
+    path = named_stocks(spec, stocks, source)
+    if path is None:
+        raise DataContractError(
+            "`--stocks` must name the parquet file of stocks, or `--source` a data root that holds it"
+        )
     with progress_bars() as progress:
         progress("stocks", 0, 3)
         panel = read_stocks(path, first, last)
@@ -120,14 +117,6 @@ def build(
 
     Console(width=None if sys.stdout.isatty() else 120).print(render_index(report))
     typer.echo(f"{len(result.frame)} days in {out}")
-
-
-def _stock_file(spec: MarketSpec, stocks: Path | None, source: Path | None) -> Path:
-    if stocks is not None:
-        return stocks
-    if source is not None and spec.stocks is not None and spec.stocks.file is not None:
-        return source / spec.stocks.file
-    raise DataContractError("`--stocks` must name the parquet file of stocks, or `--source` a data root that holds it")
 
 
 def _references(spec: MarketSpec, artifacts: Path, result: StockIndex, names: Sequence[str]) -> tuple[Likeness, ...]:

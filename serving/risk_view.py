@@ -10,11 +10,11 @@ import pandas as pd
 
 from features.contracts import FloatArray
 from features.market import LeverageSpec, MarketSpec
-from features.store import histories
 from models.leverage import leverage_table, loss_probability
 from models.levered_book import run_book
 from models.scenarios import ScenarioSet, ordered_tail
 from models.swap_terms import Basis, SwapTerms
+from serving.known_series import is_fresh, series_as_of
 from serving.record import Fan, LeverageRow, LeverageView
 
 FAN_LEVELS = (0.05, 0.25, 0.50, 0.75, 0.95)
@@ -47,16 +47,16 @@ def _quantiles(values: FloatArray, weights: FloatArray, levels: tuple[float, ...
 
 
 def leverage_view(
-    market: MarketSpec, observations: pd.DataFrame, scenarios: ScenarioSet, day: np.datetime64, at: np.datetime64
+    market: MarketSpec, observations: pd.DataFrame, scenarios: ScenarioSet, day: np.datetime64
 ) -> LeverageView | None:
     """Run the market's levered book over the scenario set; None where the market names none or a leg has no paths.
 
-    Information set: rows with known_at <= at, the decision's time.
+    Information set: rows with known_at <= the decision.
     """
     spec = market.leverage
     if spec is None or not {spec.long, spec.hedge} <= set(scenarios.segments):
         return None
-    discount = _discount(market, spec, observations, day, at)
+    discount = _discount(market, spec, observations, day)
     terms = SwapTerms(
         maintenance=spec.maintenance,
         financing=spec.financing,
@@ -89,21 +89,9 @@ def leverage_view(
     )
 
 
-def _discount(
-    market: MarketSpec, spec: LeverageSpec, observations: pd.DataFrame, day: np.datetime64, at: np.datetime64
-) -> float | None:
+def _discount(market: MarketSpec, spec: LeverageSpec, observations: pd.DataFrame, day: np.datetime64) -> float | None:
     """Newest futures discount known at the decision, a fraction a year; None where it is stale, dead or never was."""
     if spec.discount is None:
         return None
-    declared = market.series[spec.discount]
-    if declared.died is not None and day > np.datetime64(declared.died, "us"):
-        return None
-    own = observations[observations["series"] == spec.discount]
-    history = histories(own, market).get(spec.discount)
-    if history is None:
-        return None
-    periods, values = history.as_of(at)
-    limit = np.timedelta64(declared.stale_days, "D")
-    if len(periods) == 0 or day - periods[-1] > limit:
-        return None
-    return float(-values[-1, 0] / 100.0)
+    values = series_as_of(market, observations, day, [spec.discount])[spec.discount]
+    return float(-values.iloc[-1] / 100.0) if is_fresh(market, values, day) else None

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from features.dataset import decision_times, market_calendar
+from features.dataset import market_calendar
 from features.errors import DataContractError
 from features.market import MarketSpec
-from features.store import histories
+from serving.known_series import series_as_of
 
 
 def find_segment(market: MarketSpec, text: str, option: str) -> str:
@@ -70,20 +70,15 @@ def closes_as_of(
 
     Information set: rows with known_at <= the decision.
     """
-    at = decision_times(market, np.array([day]))[0]
     prices = {name: market.segments[name].price for name in segments}
-    known = histories(observations[observations["series"].isin(set(prices.values()))], market)
-    columns = {}
+    known = series_as_of(market, observations, day, list(prices.values()))
     for name, price in prices.items():
-        period, value = known[price].as_of(at) if price in known else (np.array([], "datetime64[us]"), np.empty((0, 1)))
-        inside = period <= day
-        if not inside.any():
+        if known[price].empty:
             raise DataContractError(
                 f"no close of segment {name} ({price}) was known at the decision of {day.astype('datetime64[D]')}; "
                 f"run `capshift ingest --market {market.name}` with data that hold it"
             )
-        columns[name] = pd.Series(value[inside, 0], index=pd.DatetimeIndex(period[inside]))
-    closes = pd.DataFrame(columns)
+    closes = pd.DataFrame({name: known[price] for name, price in prices.items()})
     wrong = closes[(closes <= 0).any(axis=1)]
     if len(wrong):
         raise DataContractError("closes must be positive; ingest corrected prices", wrong)

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from features.store import Store
 
 
+def named_stocks(spec: MarketSpec, stocks: Path | None, source: Path | None) -> Path | None:
+    """Return the file of stocks that was named, else the definition's below the source; None where neither says."""
+    if stocks is not None or source is None or spec.stocks is None or spec.stocks.file is None:
+        return stocks
+    return source / spec.stocks.file
+
+
 def stock_file(spec: MarketSpec, stocks: Path | None, source: Path | None) -> Path | None:
     """Return the file of stocks that an ingestion reads: the one named, else the definition's where it exists.
 
@@ -29,14 +36,10 @@ def stock_file(spec: MarketSpec, stocks: Path | None, source: Path | None) -> Pa
     from features.sources.stocks import crowd_series
 
     wanted = crowd_series(spec)
-    if stocks is not None:
-        if not wanted or spec.simulated:
-            raise DataContractError(f"`--stocks` says nothing to market {spec.name!r}, which declares no series of it")
-        return stocks
-    if source is None or not wanted or spec.stocks is None or spec.stocks.file is None:
-        return None
-    path = source / spec.stocks.file
-    return path if path.exists() else None
+    if stocks is not None and (not wanted or spec.simulated):
+        raise DataContractError(f"`--stocks` says nothing to market {spec.name!r}, which declares no series of it")
+    path = named_stocks(spec, stocks, source) if wanted else None
+    return path if path is not None and (stocks is not None or path.exists()) else None
 
 
 def crowd_observations(

@@ -19,7 +19,7 @@ from models.base import base_frame
 from models.bundle import Bundle
 from models.memory import Key, Memory
 from models.predict import Prediction, draft, finish
-from models.schedule import Plan, bundle_folder, forecast_rows
+from models.schedule import Plan, bundle_folder, forecast_blocks
 from training.fit import History, cut_time, fit_uncalibrated, snapshot_of
 from training.volatility import fit_volatilities, implied_history, volatility_cuts
 
@@ -77,8 +77,7 @@ def train_chain(
     missing = [cut for cut in cuts if cut not in found]
     workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")
     fitted = workers(delayed(fit_uncalibrated)(dataset, base, volatility[cut], cut, plan) for cut in missing)
-    stops = [*cuts[1:], None]
-    blocks = [forecast_rows(dataset, plan, cut, stop) for cut, stop in zip(cuts, stops, strict=True)]
+    blocks = forecast_blocks(dataset, plan, cuts)
     history = History([])
     calibrated: list[Bundle] = []
     for cut, rows in zip(cuts, blocks, strict=True):

@@ -16,7 +16,7 @@ from models.base import base_frame
 from models.bundle import Bundle
 from models.implied import Refits
 from models.predict import draft
-from models.schedule import Plan, day_text, forecast_rows, refit_cuts
+from models.schedule import Plan, day_text, forecast_blocks, refit_cuts
 from training.fit import History, fit_uncalibrated
 from training.volatility import fit_volatilities, implied_history, volatility_cuts
 
@@ -92,8 +92,7 @@ def heads_walk(
     if until is not None:
         cuts = cuts[cuts <= until]
     stop = None if until is None else until + np.timedelta64(1, "D")
-    stops = [*cuts[1:], stop][: len(cuts)]
-    blocks = [forecast_rows(dataset, plan, cut, end) for cut, end in zip(cuts, stops, strict=True)]
+    blocks = forecast_blocks(dataset, plan, cuts, stop)
     if not any(len(rows) for rows in blocks):
         raise DataContractError(
             f"market {dataset.market!r}: nothing to forecast since {day_text(plan.first_decision)}; choose a later day"

@@ -157,7 +157,10 @@ def _quantiles(frame: pd.DataFrame, pairs: list[str], weeks: pd.DatetimeIndex, h
     """Return the quantiles of a model as weeks by pairs by levels; None where it gives none."""
     if not set(QUANTILE_COLUMNS) <= set(frame.columns):
         return None
-    return np.stack([_panel(frame[name], pairs, weeks, horizon) for name in QUANTILE_COLUMNS], axis=-1)
+    keys = pd.MultiIndex.from_product([weeks, pairs], names=["decision_date", "pair"])
+    mine = frame[list(QUANTILE_COLUMNS)].xs(horizon, level="horizon_weeks").swaplevel().reindex(keys)
+    found: FloatArray = mine.to_numpy(np.float64).reshape(len(weeks), len(pairs), -1)
+    return found
 
 
 def _instrument(values: pd.Series, pairs: list[str], weeks: pd.DatetimeIndex) -> FloatArray | None:

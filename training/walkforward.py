@@ -64,9 +64,7 @@ def walk_forward(
     Information set: of each forecast, what was known at its decision; of its bundle, what matured before the cut.
     """
     cuts = refit_cuts(dataset, plan)
-    stops = [*cuts[1:], None]
-    blocks = [forecast_rows(dataset, plan, cut, stop) for cut, stop in zip(cuts, stops, strict=True)]
-    if not any(len(rows) for rows in blocks):
+    if not len(forecast_rows(dataset, plan, cuts[0], None)):
         raise DataContractError(
             f"market {dataset.market!r}: no pair has {plan.min_weeks} weeks of history since "
             f"{day_text(plan.first_decision)}"

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from features.events import events_between, load_events
 from serving.crowding import CrowdingReport, CrowdRow, UnwindScenes
+from serving.plain_table import plain_table
 from serving.report.charts import ACCENT, INK, SHADE, date_ticks, drawing, quiet_frame
 from serving.report.crowding_words import measure_words, say
 from serving.report.event_marks import Mark, draw_marks, event_marks
 from serving.report.figures import NONE, Lang, amount, clean, fixed, percent, place
+from serving.report.pages import page_template
 
 EXTREME, HIGH, LOW = 0.9, 0.65, 0.35
 """From which percentile a measure is named; from which composites the headline says crowded, or less than usual."""
@@ -34,7 +33,7 @@ def render_crowding(report: CrowdingReport, lang: Lang) -> str:
 
     Information set: the report alone, and dated events up to its decision day.
     """
-    return _template().render(_context(report, lang))
+    return page_template("crowding.html.j2").render(_context(report, lang))
 
 
 def crowding_table(report: CrowdingReport, lang: Lang) -> Group:
@@ -44,15 +43,18 @@ def crowding_table(report: CrowdingReport, lang: Lang) -> Group:
     lines += [Text(headline(report, lang)), Text(_lead(report, lang))]
     if report.survivors_only:
         lines.append(Text(say(lang, "survivors"), style="dim"))
-    table = Table(*(say(lang, f"head_{key}") for key in ("measure", "counts", "level", "place", "change")), box=None)
+    rows = []
     for row in report.rows:
-        name, _ = measure_words(row, lang)
-        cells = (amount(row.level, row.unit, lang), place(row.percentile), amount(row.change, row.unit, lang))
-        table.add_row(name, _sign(row), *(cells if not row.reason else (say(lang, row.reason), "", "")))
-    decay = Table(*(say(lang, f"head_{key}") for key in ("step", "excess", "volatility", "hit", "slope")), box=None)
-    for step in _decay(report, lang):
-        decay.add_row(step["name"], step["excess"], step["volatility"], step["hit"], step["slope"])
-    lines += [table, Text(say(lang, "decay"), style="bold"), decay]
+        told = (amount(row.level, row.unit, lang), place(row.percentile), amount(row.change, row.unit, lang))
+        rows.append(
+            (measure_words(row, lang)[0], _sign(row), *(told if not row.reason else (say(lang, row.reason), "", "")))
+        )
+    heads = [say(lang, f"head_{key}") for key in ("measure", "counts", "level", "place", "change")]
+    lines.append(plain_table(say(lang, "measures"), heads, rows))
+    parts = ("name", "excess", "volatility", "hit", "slope")
+    heads = [say(lang, f"head_{key}") for key in ("step", *parts[1:])]
+    steps = [[step[part] for part in parts] for step in _decay(report, lang)]
+    lines.append(plain_table(say(lang, "decay"), heads, steps))
     if leaving := _leaving(report, lang):
         lines.append(Text(leaving))
     return Group(*lines)
@@ -63,15 +65,6 @@ def headline(report: CrowdingReport, lang: Lang) -> str:
     value = report.composite
     key = "none" if value is None else "high" if value >= HIGH else "low" if value <= LOW else "usual"
     return say(lang, f"headline_{key}")
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("serving.report", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    return environment.get_template("crowding.html.j2")
 
 
 def _context(report: CrowdingReport, lang: Lang) -> dict[str, Any]:

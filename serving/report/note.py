@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from features.contracts import EVENTS, FAMILIES, Event
@@ -17,6 +15,7 @@ from serving.report import wording as w
 from serving.report.charts import line_chart, strip
 from serving.report.fan_chart import fan_chart
 from serving.report.figures import NONE, Lang, amount, clean, fixed, moment, percent, place
+from serving.report.pages import page_template
 from serving.report.risk_boxes import fan_box, leverage_box, tail_box
 
 _MAX_REASONS, _MAX_RELEASES = 3, 6
@@ -49,16 +48,7 @@ def render_note(forecast: Forecast, lang: Literal["zh", "en"]) -> str:
         If `lang` is neither zh nor en, the headline pair has no four-week row, or the decision time has no zone.
     """
     context = _context(forecast, lang)
-    return _template().render(context, dense=_dense(context))
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("serving.report", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    return environment.get_template("note.html.j2")
+    return page_template("note.html.j2").render(context, dense=_dense(context))
 
 
 def _context(forecast: Forecast, lang: Lang) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def market(**changes: object) -> MarketSpec:
 
 
 def discount(spec: MarketSpec, rows: pd.DataFrame) -> float | None:
-    view = leverage_view(spec, rows, make_set(), DAY, decision_times(spec, np.array([DAY]))[0])
+    view = leverage_view(spec, rows, make_set(), DAY)
     assert view is not None
     assert view.told_loss == TOLD_LOSS
     return view.discount
@@ -59,5 +59,4 @@ def test_a_discount_that_is_stale_dead_or_absent_is_not_counted() -> None:
 
 def test_a_leg_without_paths_has_no_view() -> None:
     spec = small.market()
-    at = decision_times(spec, np.array([DAY]))[0]
-    assert leverage_view(spec, small.observations(), make_set(), DAY, at) is None
+    assert leverage_view(spec, small.observations(), make_set(), DAY) is None
