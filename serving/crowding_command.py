@@ -16,7 +16,7 @@ def crowding(
     market: Market = "sample",
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     as_of: AsOf = None,
-    lang: Lang = "zh",
+    lang: Lang = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say how crowded the small-cap trade is, and what an unwind would cost: page, JSON and terminal table.

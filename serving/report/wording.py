@@ -75,9 +75,9 @@ TEXT: dict[str, tuple[str, str]] = {
     "var_95": ("VaR 95%", "VaR 95%"), "es_95": ("ES 95%", "ES 95%"),
     "var_975": ("VaR 97.5%", "VaR 97.5%"), "es_975": ("ES 97.5%", "ES 97.5%"),
     "untilted": ("untilted", "未调权"),
-    "tail_detail": ("Untilted: same paths, equally weighted. Level-corrected, unlike fan and leverage: the 5% tail "
+    "tail_detail": ("Untilted: same paths, equally weighted. Level-corrected, unlike the fan: the 5% tail "
                     "over {0} is read at {1} (loses) and {2} (gains). {3} effective paths.",
-                    "未调权：同一批路径等权。水平已校正（扇形图与杠杆表未校正）：{0}的5%尾部读于{1}（跑输）与{2}（跑赢）。"
+                    "未调权：同一批路径等权。水平已校正（扇形图未校正）：{0}的5%尾部读于{1}（跑输）与{2}（跑赢）。"
                     "有效路径{3}条。"),
     "fan": ("Range ahead, small minus large", "未来区间（小盘减大盘）"),
     "fan_key": ("{0}, log return", "{0}，对数收益"),
