@@ -178,7 +178,8 @@ def backtest(
     observations, day = stored_decision(spec, artifacts, as_of)
     study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
-    table = baseline_table(study.shown, dataset, plan, study.implied)
+    with progress_bars() as progress:
+        table = baseline_table(study.shown, dataset, plan, study.implied, progress=progress)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
     results = results_markdown(table, spec.simulated, spec.schedule.scored_until)
     write_text(scores.with_suffix(".md"), results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ from models.bundle import Bundle
 from models.climatology import climatology
 from models.explain import explain
 from models.schedule import Plan, bundle_folder, bundle_root, day_text, forecast_rows, refit_cuts
-from training.baselines import baseline_forecasts, with_probabilities
+from training.baselines import CLIMATOLOGY, NAMES, baseline_forecasts, with_probabilities
 from training.plots import Contributions
 from training.score_tables import POOLED, score_table, yearly_table
 from training.scores import log_loss
@@ -117,44 +117,89 @@ def last_contributions(
 
 
 def baseline_table(
-    forecasts: pd.DataFrame, dataset: Dataset, plan: Plan, implied: pd.DataFrame | None = None
+    forecasts: pd.DataFrame,
+    dataset: Dataset,
+    plan: Plan,
+    implied: pd.DataFrame | None = None,
+    *,
+    names: Collection[str] = NAMES,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> pd.DataFrame:
     """Return the pooled and per-pair score table of the heads and of every baseline on the same rows.
 
-    `implied` adds the untilted scenario set as it is, `scenario_set`; where there is no set it says the base rate.
+    Parameters
+    ----------
+    forecasts : pandas.DataFrame
+        Rows of the walk-forward; baselines are forecast up to the last of them.
+    dataset : Dataset
+    plan : Plan
+    implied : pandas.DataFrame, optional
+        `EVENT_implied`, what the untilted scenario set says; the scenario baselines need it.
+    names : collection of str
+        Baselines wanted; all by default.
+    progress : callable
+        Told (stage, done, total).
+
+    Returns
+    -------
+    pandas.DataFrame
+        `score_table` with the column `model`: `heads`, then baselines in the order of their registry.
     """
     base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
-    parts = {"heads": forecasts}
-    for name, frame in baseline_forecasts(dataset, base, refit_cuts(dataset, plan)).items():
-        parts[name] = with_probabilities(forecasts, frame)
-    if implied is not None:
-        columns = [f"p_{event}" for event in EVENTS]
-        rates = base.set_axis(columns, axis=1)
-        named = implied[[f"{event}_implied" for event in EVENTS]].set_axis(columns, axis=1)
-        parts["scenario_set"] = with_probabilities(forecasts, named.reindex(rates.index).fillna(rates))
+    last = forecasts["decision_date"].max()
+    cuts = refit_cuts(dataset, plan)
+    known = baseline_forecasts(
+        dataset,
+        base[base.index.get_level_values("decision_date") <= last],
+        cuts[cuts <= np.datetime64(last)],
+        implied=implied,
+        names=names,
+        progress=progress,
+    )
+    parts = {"heads": forecasts, **{name: with_probabilities(forecasts, frame) for name, frame in known.items()}}
     tables = [score_table(part).assign(model=name) for name, part in parts.items()]
     return pd.concat(tables, ignore_index=True)
 
 
 def results_markdown(table: pd.DataFrame, simulated: bool, scored_until: date | None) -> str:
-    """Return the pooled rows of `baseline_table` as a markdown table: skill in percent with its 90% interval."""
+    """Return the pooled rows of `baseline_table` as two markdown tables, skill in percent.
+
+    The first shows the heads beside the best baseline of each event and horizon, with 90% intervals; the second the
+    skill of every baseline.
+    """
     pooled = table[table["pair"] == POOLED]
-    models = list(dict.fromkeys(pooled["model"].astype(str)))
-    head = ["event", "weeks", "rows", "base rate", "sharpness", "slope", "noise", *models]
+    models = [name for name in dict.fromkeys(pooled["model"].astype(str)) if name != "heads"]
+    head = ["event", "weeks", "rows", "base rate", "sharpness", "slope", "noise", "heads", "best baseline"]
     lines = [head, ["---"] * len(head)]
+    skills: dict[str, pd.Series] = {}
     for (event, weeks), group in pooled.groupby(["event", "horizon_weeks"], sort=False):
         numbers = group.set_index("model")[list(_RESULTS)].astype(np.float64)
         own = numbers.loc["heads"].to_dict()
+        skills[f"{event} {weeks}w"] = numbers["skill_log_loss"]
         line = [str(event), str(weeks), f"{own['n']:.0f}", f"{100 * own['base_rate']:.1f}%", f"{own['sharpness']:.2f}"]
-        line += [f"{own['slope_vs_base']:.1f}", f"{100 * own['noise_floor']:.1f}"]
-        for model in models:
-            skill, low, high = (100 * float(value) for value in numbers.loc[[model]].to_numpy()[0, :3])
-            line.append("0" if model == "climatology" else f"{skill:+.1f} [{low:+.1f}, {high:+.1f}]")
-        lines.append(line)
+        line += [f"{own['slope_vs_base']:.1f}", f"{100 * own['noise_floor']:.1f}", _skill(numbers, "heads")]
+        ranked = numbers.loc[models, "skill_log_loss"].fillna(-np.inf)
+        best = str(ranked.index[int(np.argmax(ranked.to_numpy()))])
+        lines.append([*line, f"{best} {_skill(numbers, best)}"])
+    every = [["baseline", *skills], ["---"] * (1 + len(skills))]
+    every += [[model, *(_percent(model, skill[model]) for skill in skills.values())] for model in models]
     label = "SIMULATED. " if simulated else ""
     until = f", decisions to {scored_until}" if scored_until else ""
-    title = f"{label}Log-loss skill against climatology in percent, all pairs{until}, 90% interval\n\n"
-    return title + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    title = f"{label}Log-loss skill against climatology in percent, all pairs{until}"
+    return f"{title}, 90% interval\n\n{_rows(lines)}\nEvery baseline\n\n{_rows(every)}"
+
+
+def _skill(numbers: pd.DataFrame, model: str) -> str:
+    skill, low, high = (100 * float(value) for value in numbers.loc[[model]].to_numpy()[0, :3])
+    return "0" if model == CLIMATOLOGY else f"{skill:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _percent(model: str, skill: float) -> str:
+    return "0" if model == CLIMATOLOGY else f"{100 * skill:+.1f}"
+
+
+def _rows(lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def git_commit() -> str:

@@ -19,7 +19,7 @@ from models.explain import explain
 from models.schedule import bundle_folder, bundle_root, forecast_rows
 from tests import small
 from tests.conftest import ROOT
-from training.baselines import BASELINES
+from training.baselines import NAMES
 from training.experiment import (
     baseline_table,
     fold_table,
@@ -166,7 +166,8 @@ def test_nothing_after_the_last_scored_decision_is_shown(artifacts: Path, tmp_pa
     for event in EVENTS:
         for mine, theirs in zip(given.contributions[event], other.contributions[event], strict=True):
             np.testing.assert_array_equal(mine, theirs)
-    tables = [baseline_table(each.shown, small.dataset(), small.plan()) for each in (given, other)]
+    few = {"names": ("climatology", "momentum", "scenario_set")}
+    tables = [baseline_table(each.shown, small.dataset(), small.plan(), each.implied, **few) for each in (given, other)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert len(given.folds) == 3
     # The control: without the limit the same plants change every table.
@@ -201,12 +202,14 @@ def test_before_the_first_decision_there_is_nothing_to_show(artifacts: Path, who
 
 
 def test_heads_and_baselines_are_scored_on_the_same_rows() -> None:
-    forecasts = small.walked().forecasts.copy()
+    walked = small.walked()
+    forecasts = walked.forecasts.copy()
     # Where the heads abstain the baselines are left out, too.
     quiet = (forecasts["pair"] == "s300-micro") & (forecasts["decision_date"] < pd.Timestamp("2009-06-01"))
     forecasts.loc[quiet, [f"p_{event}" for event in EVENTS]] = np.nan
-    table = baseline_table(forecasts, small.dataset(), small.plan())
-    assert list(dict.fromkeys(table["model"])) == ["heads", "climatology", *BASELINES]
+    names = [name for name in NAMES if name not in ("markov_switching", "lightgbm_default")]
+    table = baseline_table(forecasts, small.dataset(), small.plan(), walked.base, names=names)
+    assert list(dict.fromkeys(table["model"])) == ["heads", *names]
     key = ["event", "horizon_weeks", "pair"]
     counts = table.groupby(key)[["n", "n_dates", "n_abstained", "base_rate"]].nunique()
     assert (counts == 1).all(axis=None)
@@ -215,11 +218,14 @@ def test_heads_and_baselines_are_scored_on_the_same_rows() -> None:
     pd.testing.assert_frame_equal(heads, score_table(forecasts))
     still = table[table["model"] == "climatology"]
     assert (still[["skill_log_loss", "skill_brier", "sharpness"]].abs() < 1e-12).all(axis=None)
-    # One line of the published table for each event and horizon.
-    lines = results_markdown(table, simulated=True, scored_until=None).splitlines()[4:]
-    assert [tuple(line.strip("| ").split(" | ")[:2]) for line in lines] == [
+    # One line of the published table for each event and horizon, then one for each baseline.
+    text = results_markdown(table, simulated=True, scored_until=None)
+    first, second = (text.split("\n\n")[place].splitlines()[2:] for place in (1, 3))
+    assert [tuple(line.strip("| ").split(" | ")[:2]) for line in first] == [
         (event, str(weeks)) for weeks in (1, 4) for event in EVENTS
     ]
+    assert [line.strip("| ").split(" | ")[0] for line in second] == names
+    assert max(map(len, text.splitlines())) <= 150
 
 
 def scored(model: str, event: str, weeks: int, pair: str, skill: float) -> dict[str, object]:
@@ -233,23 +239,33 @@ def scored(model: str, event: str, weeks: int, pair: str, skill: float) -> dict[
 def test_results_as_markdown() -> None:
     table = pd.DataFrame(
         [
-            scored(model, event, weeks, pair, skill)
-            for model, skill in (("heads", 0.0123), ("climatology", 0.0), ("momentum", -0.005))
+            scored(model, event, weeks, pair, skill if event == "switch" else -skill)
+            for model, skill in (("heads", 0.0123), ("climatology", 0.0), ("ridge", -0.005), ("momentum", 0.005))
             for weeks, event in ((1, "switch"), (4, "crash"))
             for pair in (POOLED, "a-b")
         ]
     )
     text = results_markdown(table, simulated=True, scored_until=date(2018, 12, 28))
     title, empty, head, rule, *lines = text.splitlines()
+    lines, every = lines[:2], lines[3:]
     assert title.startswith("SIMULATED. Log-loss skill against climatology in percent")
     assert "decisions to 2018-12-28" in title
     assert empty == ""
-    columns = "event weeks rows base_rate sharpness slope noise heads climatology momentum"
+    columns = "event weeks rows base_rate sharpness slope noise heads best_baseline"
     assert [cell.replace(" ", "_") for cell in head.strip("| ").split(" | ")] == columns.split()
     assert rule.count("---") == len(columns.split())
-    # Pooled rows only, in the order of the table; the climatology has no skill to speak of.
-    numbers = "1322 | 13.4% | 0.35 | 0.8 | 1.4 | +1.2 [-1.9, +4.3] | 0 | -0.5 [-3.6, +2.6] |"
-    assert lines == [f"| switch | 1 | {numbers}", f"| crash | 4 | {numbers}"]
+    # Pooled rows only, in the order of the table, each beside the baseline that is hardest to beat there.
+    numbers = "1322 | 13.4% | 0.35 | 0.8 | 1.4"
+    assert lines == [
+        f"| switch | 1 | {numbers} | +1.2 [-1.9, +4.3] | momentum +0.5 [-2.6, +3.6] |",
+        f"| crash | 4 | {numbers} | -1.2 [-4.3, +1.9] | ridge +0.5 [-2.6, +3.6] |",
+    ]
+    assert every == [
+        "Every baseline", "", "| baseline | switch 1w | crash 4w |", "| --- | --- | --- |",
+        "| climatology | 0 | 0 |", "| ridge | -0.5 | +0.5 |", "| momentum | +0.5 | -0.5 |",
+    ]  # fmt: skip
+    alone = results_markdown(table[table["model"] != "momentum"], simulated=False, scored_until=None)
+    assert "| climatology 0 |" in alone
     plain = results_markdown(table, simulated=False, scored_until=None)
     assert "SIMULATED" not in plain
     assert "decisions to" not in plain
@@ -275,8 +291,10 @@ def test_without_a_checkout_or_git_the_commit_is_unknown(
 def test_the_scenario_set_alone_is_a_baseline() -> None:
     walked = small.walked()
     implied = walked.base[[f"{event}_implied" for event in EVENTS]]
-    table = baseline_table(walked.forecasts, small.dataset(), small.plan(), implied)
-    assert "scenario_set" not in set(baseline_table(walked.forecasts, small.dataset(), small.plan())["model"])
+    names = ("scenario_set", "climatology")
+    given = walked.forecasts, small.dataset(), small.plan()
+    table = baseline_table(*given, implied, names=names)
+    assert "scenario_set" not in set(baseline_table(*given, names=names)["model"])
     mine, heads = (table[table["model"] == name].reset_index(drop=True) for name in ("scenario_set", "heads"))
     pd.testing.assert_series_equal(mine["n"], heads["n"])
     # What it says is what the paths say, and where there are none the base rate.
