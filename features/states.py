@@ -28,13 +28,15 @@ _SEASONAL_SHRINKAGE = 40.0
 """Pseudo-weeks of a zero mean in the seasonal prior."""
 
 
-def weekly_sigma(x: FloatArray) -> FloatArray:
-    """Root of the exponentially weighted mean square of weekly changes (halflife 26 weeks, adjusted, not demeaned).
+def weekly_sigma(x: FloatArray, halflife: float = SIGMA_HALFLIFE) -> FloatArray:
+    """Root of the exponentially weighted mean square of weekly changes (adjusted, not demeaned).
 
     Parameters
     ----------
     x : array, shape (n,)
         The line on decision closes.
+    halflife : float
+        Weeks.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def weekly_sigma(x: FloatArray) -> FloatArray:
         rows up to i.
     """
     squared = pd.Series(np.diff(x, prepend=np.nan) ** 2)
-    weighted = squared.ewm(halflife=SIGMA_HALFLIFE, adjust=True, min_periods=SIGMA_MIN_WEEKS).mean()
+    weighted = squared.ewm(halflife=halflife, adjust=True, min_periods=SIGMA_MIN_WEEKS).mean()
     mean_square = weighted.to_numpy(np.float64)
     return np.sqrt(np.where(mean_square > 0, mean_square, np.nan))
 
