@@ -26,7 +26,7 @@ EVENT_TITLES: dict[Event, str] = {
     "large": "large beats small",
     "crash": "small-cap crash",
 }
-_BLUE, _ORANGE, _GREY = "#1f4e79", "#c55a11", "#8a8a8a"
+BLUE, ORANGE, GREY = "#1f4e79", "#c55a11", "#8a8a8a"
 
 
 class Contributions(NamedTuple):
@@ -97,7 +97,7 @@ def reliability_figure(forecasts: pd.DataFrame, scores: pd.DataFrame, horizon_we
     DataContractError
         If the scores are those of other rows: a picture must not show years that the table may not.
     """
-    figure, axes = _figure(len(EVENTS), 4.4, f"Reliability, {_weeks(horizon_weeks)}, all pairs", simulated)
+    figure, axes = panel_figure(len(EVENTS), 4.4, f"Reliability, {weeks_text(horizon_weeks)}, all pairs", simulated)
     for axis, event in zip(axes, EVENTS, strict=True):
         axis.set_title(EVENT_TITLES[event], fontsize=10)
         axis.set_xlabel("forecast probability")
@@ -111,14 +111,14 @@ def reliability_figure(forecasts: pd.DataFrame, scores: pd.DataFrame, horizon_we
                 f"the scores of {event!r} rest on {scored} rows, the forecasts on {table['n'].sum()}"
             )
         if scored == 0:
-            axis.text(0.5, 0.5, "no matured forecast", ha="center", transform=axis.transAxes, color=_GREY)
+            axis.text(0.5, 0.5, "no matured forecast", ha="center", transform=axis.transAxes, color=GREY)
             continue
         score = chosen.iloc[0]
         edge = float(min(1.0, 1.1 * max(table["high"].max(), table["p"].max())))
-        axis.plot([0, edge], [0, edge], color=_GREY, linewidth=1)
-        axis.axhline(float(score["base_rate"]), color=_GREY, linewidth=1, linestyle=":")
-        axis.vlines(table["p"], table["low"], table["high"], color=_BLUE, linewidth=1.2)
-        axis.plot(table["p"], table["observed"], "o", color=_BLUE, markersize=5)
+        axis.plot([0, edge], [0, edge], color=GREY, linewidth=1)
+        axis.axhline(float(score["base_rate"]), color=GREY, linewidth=1, linestyle=":")
+        axis.vlines(table["p"], table["low"], table["high"], color=BLUE, linewidth=1.2)
+        axis.plot(table["p"], table["observed"], "o", color=BLUE, markersize=5)
         axis.set_xlim(0, edge)
         axis.set_ylim(0, 1.15 * edge)
         text = (
@@ -133,7 +133,7 @@ def reliability_figure(forecasts: pd.DataFrame, scores: pd.DataFrame, horizon_we
         "blocks of dates.\nSkill: log loss against climatology, 90% interval; noise: its standard deviation for a "
         "calibrated forecast as sharp as this one."
     )
-    figure.supxlabel(note, fontsize=7, color=_GREY)
+    figure.supxlabel(note, fontsize=7, color=GREY)
     return figure
 
 
@@ -141,15 +141,17 @@ def yearly_figure(yearly: pd.DataFrame, horizon_weeks: int, simulated: bool) -> 
     """Draw the log-loss skill of every calendar year, one panel per event, all pairs pooled, from a `yearly_table`."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(len(EVENTS), 3.4, f"Log-loss skill by year, {_weeks(horizon_weeks)}, all pairs", simulated)
+    figure, axes = panel_figure(
+        len(EVENTS), 3.4, f"Log-loss skill by year, {weeks_text(horizon_weeks)}, all pairs", simulated
+    )
     for axis, event in zip(axes, EVENTS, strict=True):
         rows = yearly[
             (yearly["event"] == event) & (yearly["horizon_weeks"] == horizon_weeks) & (yearly["pair"] == POOLED)
         ]
         skill = 100 * rows["skill_log_loss"].to_numpy(np.float64)
-        colours = [_BLUE if value >= 0 else _ORANGE for value in skill]
+        colours = [BLUE if value >= 0 else ORANGE for value in skill]
         axis.bar(rows["year"].to_numpy(np.int64), skill, color=colours, width=0.7)
-        axis.axhline(0, color=_GREY, linewidth=1)
+        axis.axhline(0, color=GREY, linewidth=1)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         positive = int((skill > 0).sum())
         axis.set_title(f"{EVENT_TITLES[event]}: {positive} of {len(skill)} years above zero", fontsize=10)
@@ -200,26 +202,29 @@ def contribution_figure(event: Event, contributions: Contributions, simulated: b
     shap.summary_plot(amounts, values, names, max_display=shown, show=False, plot_size=size, rng=rng)
     figure = plt.gcf()
     figure.axes[0].set_xlabel("contribution to the log-odds")
-    figure.suptitle(_marked(f"Contributions: {EVENT_TITLES[event]}", simulated), fontsize=11)
+    figure.suptitle(marked_title(f"Contributions: {EVENT_TITLES[event]}", simulated), fontsize=11)
     figure.tight_layout()
     # Off pyplot's list: the figure belongs to the caller.
     plt.close(figure)
     return figure
 
 
-def _figure(panels: int, height: float, title: str, simulated: bool) -> tuple[Figure, list[Axes]]:
+def panel_figure(panels: int, height: float, title: str, simulated: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure off pyplot's list with panels side by side, its title marked SIMULATED where it is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * panels, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(_marked(title, simulated), fontsize=11)
+    figure.suptitle(marked_title(title, simulated), fontsize=11)
     return figure, [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
 
 
-def _marked(title: str, simulated: bool) -> str:
+def marked_title(title: str, simulated: bool) -> str:
+    """Return a title that says SIMULATED where the data are."""
     return f"SIMULATED: {title}" if simulated else title
 
 
-def _weeks(horizon: int) -> str:
+def weeks_text(horizon: int) -> str:
+    """Return a horizon in words."""
     return f"{horizon} week" if horizon == 1 else f"{horizon} weeks"

@@ -62,8 +62,7 @@ def score_table(forecasts: pd.DataFrame) -> pd.DataFrame:
 
     Information set: matured outcomes.
     """
-    _check(forecasts)
-    return pd.DataFrame([_scores(*group) for group in _groups(forecasts)])
+    return pd.DataFrame([_scores(*group) for group in scored_groups(forecasts)])
 
 
 def yearly_table(forecasts: pd.DataFrame) -> pd.DataFrame:
@@ -75,9 +74,8 @@ def yearly_table(forecasts: pd.DataFrame) -> pd.DataFrame:
         `event, horizon_weeks, pair, year, n, n_dates, base_rate, skill_log_loss, skill_brier`; years without a scored
         row are left out. Information set: matured outcomes.
     """
-    _check(forecasts)
     rows: list[dict[str, object]] = []
-    for event, horizon, pair, group in _groups(forecasts):
+    for event, horizon, pair, group in scored_groups(forecasts):
         sample = matured_sample(group, event)
         year = sample.dates.astype("datetime64[Y]").astype(np.int64) + 1970
         for value in np.unique(year):
@@ -130,8 +128,17 @@ def _scores(event: Event, horizon: int, pair: str, group: pd.DataFrame) -> dict[
     }
 
 
-def _groups(forecasts: pd.DataFrame) -> Iterator[tuple[Event, int, str, pd.DataFrame]]:
-    """Event, horizon, pair and rows; events innermost, so that groups of equal dates follow each other."""
+def scored_groups(forecasts: pd.DataFrame) -> Iterator[tuple[Event, int, str, pd.DataFrame]]:
+    """Yield event, horizon, pair ("pooled" for all) and rows of everything that is scored on its own.
+
+    Events are innermost, so that groups of equal dates follow each other.
+
+    Raises
+    ------
+    DataContractError
+        If a column is missing or a key is there twice.
+    """
+    _check(forecasts)
     weeks = forecasts["horizon_weeks"].to_numpy(np.int64)
     for horizon in np.unique(weeks):
         block = forecasts[weeks == horizon]

@@ -194,6 +194,21 @@ class Sample(NamedTuple):
     pair: IntArray
 
 
+def pair_correlation(sample: Sample) -> float:
+    """Return how outcomes of two pairs on one date correlate, in [0, 1]; 0 where no date has two pairs.
+
+    The mean cross product of the standardised residuals (y - base), over their mean square.
+    """
+    _, base, y, dates, _ = sample
+    date = np.unique(dates, return_inverse=True)[1]
+    residual = (y - base) / np.sqrt(np.maximum(base * (1 - base), CLIP))
+    sums, counts = np.bincount(date, residual), np.bincount(date)
+    couples, squares = np.sum(counts * (counts - 1)), np.sum(residual**2)
+    if couples == 0 or squares == 0:
+        return 0.0
+    return float(np.clip((np.sum(sums**2) - squares) / (couples * squares / len(y)), 0, 1))
+
+
 def noise_floor(sample: Sample, horizon_weeks: int) -> float:
     """Return the standard deviation of the log-loss skill of a perfectly calibrated forecast as sharp as this one.
 
@@ -203,18 +218,14 @@ def noise_floor(sample: Sample, horizon_weeks: int) -> float:
     (y - base) of equal dates. The variance of the summed gain follows in closed form; it is divided by the expected
     loss of the base rate. A measured skill within two noise floors of zero says little.
     """
-    p, base, y, dates, pair = sample
+    p, base, _, dates, pair = sample
     if len(p) == 0:
         return float("nan")
     unique, date = np.unique(dates, return_inverse=True)
     column = np.unique(pair, return_inverse=True)[1]
     gains = np.zeros((len(unique), int(column.max()) + 1))
     gains[date, column] = np.sqrt(p * (1 - p)) * (log_odds(p) - log_odds(base))
-    residual = (y - base) / np.sqrt(np.maximum(base * (1 - base), CLIP))
-    sums, counts = np.bincount(date, residual), np.bincount(date)
-    crosses, squares = np.sum(sums**2) - np.sum(residual**2), np.mean(residual**2)
-    couples = np.sum(counts * (counts - 1))
-    rho = float(np.clip(crosses / (couples * squares), 0, 1)) if couples > 0 and squares > 0 else 0.0
+    rho = pair_correlation(sample)
     total = gains.sum(axis=1)
     variance = 0.0
     for lag in range(min(horizon_weeks, len(unique))):
