@@ -100,7 +100,7 @@ lock: ## write requirements.lock anew from pyproject.toml
 	if ! [ -x "$$uv" ]; then \
 	    $(BIN)/python -m venv .uv && .uv/bin/python -m pip install -qq uv || exit 2; \
 	fi; \
-	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --universal --python-version 3.11 \
+	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --extra postgres --universal --python-version 3.11 \
 	    --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --quiet \
 	    --output-file requirements.lock $(ARGS)
 	@if grep -nE '://|--index-url|--extra-index-url|--find-links|file:' requirements.lock; then \
