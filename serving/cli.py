@@ -14,12 +14,14 @@ from serving.article_command import article
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
 from serving.index_command import index
+from serving.ledger_command import ledger as ledger_group
 from serving.options import (
     DEFAULT_ARTIFACTS,
     Artifacts,
     AsOf,
     Jobs,
     Lang,
+    LedgerPlace,
     Market,
     Pair,
     Seed,
@@ -73,7 +75,7 @@ def _configure(context: typer.Context) -> None:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataContractError(f"{path}: not valid TOML: {error}") from error
-        known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "pair", "stocks", "tracking_uri"}
+        known = {"market", "source", "artifacts", "as_of", "jobs", "seed", "lang", "ledger", "pair", "stocks", "tracking_uri"}
         if unknown := sorted(set(table) - known):
             raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         context.default_map = _defaults(cast(Any, context.command), table)
@@ -91,6 +93,7 @@ def _defaults(group: Any, table: dict[str, Any]) -> dict[str, Any]:
 
 app.add_typer(evaluate)
 app.add_typer(index)
+app.add_typer(ledger_group)
 
 
 @app.command()
@@ -195,13 +198,14 @@ def forecast(
     bundle: Annotated[Path | None, typer.Option(help="Bundle folder; by default that of the schedule.")] = None,
     pair: Pair = None,
     lang: Lang = "en",
+    ledger: LedgerPlace = None,
 ) -> None:
-    """Forecast one decision day from the store and a trained bundle, and write the note.
+    """Forecast one decision day from the store and a trained bundle, write the note and record the forecast.
 
-    Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes.
+    Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes, and LEDGER.
     """
     spec = market_spec(market)
-    publish(spec, *stored_decision(spec, artifacts, as_of), artifacts, Choice(lang, pair, bundle))
+    publish(spec, *stored_decision(spec, artifacts, as_of), artifacts, Choice(lang, pair, bundle, ledger))
 
 
 @app.command()
@@ -216,11 +220,12 @@ def weekly(
     seed: Seed = 0,
     tracking_uri: TrackingUri = None,
     stocks: Stocks = None,
+    ledger: LedgerPlace = None,
 ) -> None:
-    """Ingest, make sure the bundle of the week is trained, forecast, write the note: the whole week in one command.
+    """Ingest, make sure the bundle of the week is trained, forecast, record it, write the note: the whole week at once.
 
     Reads SOURCE and STOCKS; writes the store, bundles and MLflow run (if it trained), ARTIFACTS/MARKET/forecasts and
-    notes.
+    notes, and LEDGER.
     """
     spec = market_spec(market)
     ingest_source(spec, source, artifacts, seed, stocks=stocks)
@@ -229,7 +234,7 @@ def weekly(
     def train_first() -> None:
         _study(spec, observations, day, artifacts, jobs, tracking_uri)
 
-    publish(spec, observations, day, artifacts, Choice(lang, pair), train_first)
+    publish(spec, observations, day, artifacts, Choice(lang, pair, ledger=ledger), train_first)
 
 
 @app.command()

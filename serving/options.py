@@ -37,5 +37,14 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; by default a SQLite file in the artefacts folder."),
 ]
+LedgerPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        envvar="CAPSHIFT_LEDGER",
+        help="SQLite file, or postgresql://USER@HOST/DATABASE; ARTIFACTS/ledger.db by default.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse bad points instead of putting them in quarantine.")]
 Vintages = Annotated[bool, typer.Option("--vintages", help="Also read the definition's files of old vintages.")]

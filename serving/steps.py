@@ -162,11 +162,12 @@ def training_plan(spec: MarketSpec) -> Plan:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user may choose of a forecast: the pair that leads the note, its language, a bundle folder."""
+    """What a user may choose of a forecast: the pair that leads the note, its language, a bundle folder, the ledger."""
 
     lang: Language
     pair: str | None = None
     bundle: Path | None = None
+    ledger: str | None = None
 
 
 def publish(
@@ -177,15 +178,18 @@ def publish(
     choice: Choice,
     train_first: Callable[[], object] | None = None,
 ) -> None:
-    """Forecast a day, write JSON, parquet and note, and print the table; exit code 5 if the headline abstains.
+    """Forecast a day, write JSON, parquet and note, print the table and record the rows in the ledger.
 
-    Where the bundle of the day is missing, `train_first` makes it; without it that is an error.
+    Where the bundle of the day is missing, `train_first` makes it; without it that is an error. A forecast that the
+    ledger does not take stays written, and the failure is an error; run again to record it. Exit code 5 if the headline
+    abstains; that is recorded too.
     """
     import json
 
     from models.bundle import Bundle
     from models.schedule import bundle_folder, bundle_root, day_text, last_cut
     from serving.forecast import dataset_for, make_forecast
+    from serving.ledger_step import record_forecast
     from serving.output import forecast_path, note_path, scenario_path, write_atomic, write_parquet, write_text
     from serving.report.note import render_note
 
@@ -210,12 +214,13 @@ def publish(
     write_text(
         forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1)
     )
-    write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), call.rows)
+    written = write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), call.rows)
     if call.scenarios is not None:
         write_atomic(scenario_path(artifacts, spec.name, text), call.scenarios.save)
     note = write_text(note_path(artifacts, spec.name, text, lang), render_note(result, lang))
     print_forecast(result, lang)
     typer.echo(f"note: {note}")
+    record_forecast(spec, call.rows, choice.ledger, artifacts, written)
     lead = result.pair(result.headline, 4)
     if lead.validity.startswith("abstain"):
         typer.echo(f"abstained: {'; '.join(reason.text for reason in lead.reasons)}", err=True)

@@ -1,0 +1,26 @@
+"""Where a ledger may live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving.postgres import MakeDatabase, postgres_databases
+
+
+@pytest.fixture(scope="session")
+def make_database() -> Iterator[MakeDatabase]:
+    """Return a function that makes an empty PostgreSQL database and returns its URL."""
+    with postgres_databases() as make:
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the place of a ledger that does not exist yet, on either database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    place: str = request.getfixturevalue("make_database")()
+    return place
