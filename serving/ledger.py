@@ -7,7 +7,6 @@ key and other numbers is added as a revision and says so, and the first one is w
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +73,11 @@ class Ledger:
 
     def __init__(self, location: str | None, artifacts: Path) -> None:
         self.database = LedgerDatabase(location or str(artifacts / "ledger.db"))
-        path, name = self.database.path, self.database.name
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        self.head_path = (
-            artifacts / f"ledger-{digest}.head.json" if path is None else path.with_name(f"{path.name}.head.json")
-        )
+        path = self.database.path
+        if path is None:
+            self.head_path = artifacts / f"ledger-{self.database.digest}.head.json"
+        else:
+            self.head_path = path.with_name(f"{path.name}.head.json")
 
     def append(self, entries: pd.DataFrame, now: np.datetime64) -> Appended:
         """Append published forecasts, all or nothing; what is there already is not written again.
@@ -147,9 +146,7 @@ class Ledger:
             matured = [record for record in _outcome_records(outcomes) if str(record["matured_at"]) <= recorded_at]
             table, forecasts = CHAINS["outcome"].c, CHAINS["forecast"].c
             done = set(connection.execute(select(table.forecast_hash)).scalars())
-            added = [
-                record | {"recorded_at": recorded_at} for record in matured if record["forecast_hash"] not in done
-            ]
+            added = [record | {"recorded_at": recorded_at} for record in matured if record["forecast_hash"] not in done]
             held = set(connection.execute(select(forecasts.hash)).scalars()) if added else set()
             if foreign := [record for record in added if record["forecast_hash"] not in held]:
                 raise LedgerError(

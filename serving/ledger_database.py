@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from features.errors import CapshiftError, DataContractError, LedgerError, LockedError
@@ -41,6 +41,8 @@ class LedgerDatabase:
         What messages call it: the path, or host and database; never user or password.
     path : Path or None
         The SQLite file.
+    digest : str
+        Tells places apart, whoever logs in.
 
     Raises
     ------
@@ -69,6 +71,8 @@ class LedgerDatabase:
             self.name = f"postgresql://{host}{port}/{self._url.database}"
         else:
             raise _no_location(f"one of {kind!r} without a place")
+        place = self._url._replace(username=None, password=None).render_as_string()
+        self.digest = hashlib.sha256(place.encode()).hexdigest()[:8]
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -105,6 +109,19 @@ class LedgerDatabase:
         with self._transaction(write=True) as connection:
             yield connection
 
+    def check(self, connection: Connection) -> None:
+        """Make sure that the indexes of a SQLite file, by which rows are looked up, say what its tables say.
+
+        Raises
+        ------
+        LedgerError
+            If they do not.
+        """
+        if self.path is not None:
+            said = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+            if said != "ok":
+                raise self._damaged(said.splitlines()[0])
+
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         if write not in self._engines:
@@ -117,6 +134,9 @@ class LedgerDatabase:
                 yield connection
         except DBAPIError as error:
             raise self._failure(error) from error
+        except (SQLAlchemyError, sqlite3.Error, UnicodeError) as error:
+            # A damaged file may even spoil the text of the complaint.
+            raise self._damaged(type(error).__name__) from error
 
     def _engine(self, write: bool) -> Engine:
         """Return an engine that keeps its compiled statements and no connection."""
@@ -170,10 +190,13 @@ class LedgerDatabase:
         # Class 42 of PostgreSQL: a table or column that should be there; 42501 is a missing privilege.
         shape = code == "SQLITE_ERROR" or (code.startswith("42") and code != "42501")
         if shape or code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT", "23", "P0001", "XX")):
-            return LedgerError(
-                f"{self.name}: damaged, or no ledger: {said}; restore a backup, or name another ledger with `--ledger`"
-            )
+            return self._damaged(said)
         return DataContractError(f"{self.name}: the ledger cannot be used: {said}; mend that and run again")
+
+    def _damaged(self, said: str) -> LedgerError:
+        return LedgerError(
+            f"{self.name}: damaged, or no ledger: {said}; restore a backup, or name another ledger with `--ledger`"
+        )
 
 
 def _no_location(got: str) -> DataContractError:

@@ -63,7 +63,7 @@ def forecast_records(entries: pd.DataFrame) -> list[Record]:
     Raises
     ------
     DataContractError
-        If a column is missing, a time is, or a number is infinite.
+        If a column is missing, a time or a number that every call has is, or a number is infinite.
     """
     if missing := [name for name in ENTRY_COLUMNS if name not in entries.columns]:
         raise DataContractError(f"entries of the ledger lack {', '.join(missing)}; build them with `ledger_entries`")
@@ -80,4 +80,12 @@ def _stored(name: str, column: pd.Series) -> list[str] | list[int] | list[float 
         return [str(text) for text in column]
     if name in ("horizon_weeks", "simulated"):
         return [int(number) for number in column]
-    return [stored_number(name, number) for number in column.to_numpy(np.float64, na_value=np.nan).tolist()]
+    numbers = [stored_number(name, number) for number in column.to_numpy(np.float64, na_value=np.nan).tolist()]
+    if None in numbers and not may_be_missing(name):
+        raise DataContractError(f"`{name}` must be there to be recorded; got a missing one")
+    return numbers
+
+
+def may_be_missing(name: str) -> bool:
+    """Return whether a call may lack this number: one that abstains has neither probabilities nor a tail."""
+    return name != "sigma" and not name.endswith("_base")

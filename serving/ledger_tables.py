@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from features.errors import LedgerError
-from serving.ledger_entry import DATE_FIELDS, TEXT_FIELDS
+from serving.ledger_entry import DATE_FIELDS, TEXT_FIELDS, may_be_missing
 from serving.ledger_record import FIELDS, KEY_FIELDS, SCHEMA_VERSION, Chain, genesis_hash
 
 _INTEGERS = frozenset({"sequence", "revision", "horizon_weeks", "simulated", "backfilled"})
@@ -40,8 +40,7 @@ _metadata = MetaData()
 
 def _column(name: str) -> Column[Any]:
     kind: TypeEngine[Any] = Integer() if name in _INTEGERS else Text() if name in _TEXTS else Double()
-    # A call that abstains has neither probabilities nor a tail.
-    optional = isinstance(kind, Double) and name != "sigma" and not name.endswith("_base")
+    optional = isinstance(kind, Double) and may_be_missing(name)
     return Column(name, kind, nullable=optional, primary_key=name == "sequence", autoincrement=False)
 
 

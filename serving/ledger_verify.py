@@ -85,6 +85,8 @@ def verify(ledger: Ledger, head_file: Path | None = None) -> Verification:
             raise DataContractError(f"{name}: no ledger here; `capshift forecast` begins one")
         forecasts, outcomes = (_Walk(chain, identity) for chain in CHAINS)
         finding = forecasts.run(connection) or outcomes.run(connection) or _orphan(connection)
+        if finding is None:
+            ledger.database.check(connection)
         if finding is None and head is not None and (lost := lost_records(connection, identity, head)):
             finding = Finding("head", None, f"{lost} (head file {path})")
     now = Head(identity.ledger_id, {walk.chain: Mark(walk.count, walk.last) for walk in (forecasts, outcomes)})

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.postgres import MakeDatabase, postgres_databases
+from tests.serving.postgres import MakePlace, postgres_places
 
 
 @pytest.fixture(scope="session")
-def make_database() -> Iterator[MakeDatabase]:
-    """Return a function that makes an empty PostgreSQL database and returns its URL."""
-    with postgres_databases() as make:
+def make_place() -> Iterator[MakePlace]:
+    """Return a function that makes an empty PostgreSQL schema and returns its URL."""
+    with postgres_places() as make:
         yield make
 
 
@@ -22,5 +22,5 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the place of a ledger that does not exist yet, on either database."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
-    place: str = request.getfixturevalue("make_database")()
+    place: str = request.getfixturevalue("make_place")()
     return place

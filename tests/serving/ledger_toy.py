@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from features.contracts import EVENTS, FORECAST_COLUMNS, TAIL_COLUMNS
 from serving.ledger import Ledger
 from serving.ledger_entry import ENTRY_COLUMNS
+from serving.ledger_read import recorded_forecasts
 from serving.ledger_record import Chain, record_hash
 from serving.ledger_tables import CHAINS
 from serving.ledger_verify import Finding, verify
@@ -51,7 +53,12 @@ def toy_rows(week: int, pairs: Sequence[str] = PAIRS, **changes: object) -> pd.D
 
 def toy_entries(week: int, pairs: Sequence[str] = PAIRS, **changes: object) -> pd.DataFrame:
     """Return the same as the ledger takes them: decided at 07:30 UTC, live until Monday at 07:30 UTC."""
-    rows, clock = toy_rows(week, pairs, **changes), pd.Timedelta(hours=7, minutes=30)
+    return _entries(week, tuple(pairs)).assign(**changes)
+
+
+@lru_cache(maxsize=100)
+def _entries(week: int, pairs: tuple[str, ...]) -> pd.DataFrame:
+    rows, clock = toy_rows(week, pairs), pd.Timedelta(hours=7, minutes=30)
     known = rows.assign(
         simulated=True, decision_at=rows["decision_date"] + clock, live_until=rows["entry_date"] + clock
     )
@@ -77,12 +84,12 @@ def toy_outcomes(recorded: pd.DataFrame) -> pd.DataFrame:
 
 
 def filled(location: str, artifacts: Path, weeks: int = 6) -> Ledger:
-    """Return a ledger of some weeks, recorded on time, the first of them resolved."""
-    from serving.ledger_read import recorded_forecasts
-
+    """Return a ledger of some weeks, the last of them live, those that have matured resolved."""
     ledger = Ledger(location, artifacts)
-    for week in range(weeks):
-        ledger.append(toy_entries(week), on_time(week))
+    for first, last in ((0, weeks // 2), (weeks // 2, weeks)):
+        if first < last:
+            entries = [toy_entries(week) for week in range(first, last)]
+            ledger.append(pd.concat(entries, ignore_index=True), on_time(last - 1))
     ledger.resolve(toy_outcomes(recorded_forecasts(ledger)), on_time(weeks))
     return ledger
 
@@ -111,10 +118,10 @@ class Hand:
         [values] = self.run(f"SELECT {', '.join(names)} FROM {CHAINS[chain].name} WHERE sequence = ?", sequence)
         return dict(zip(names, values, strict=True))
 
-    def edit(self, chain: Chain, sequence: int, **values: object) -> None:
+    def edit(self, chain: Chain, number: int, /, **values: object) -> None:
         """Set fields of a record."""
         sets = ", ".join(f"{name} = ?" for name in values)
-        self.run(f"UPDATE {CHAINS[chain].name} SET {sets} WHERE sequence = ?", *values.values(), sequence)
+        self.run(f"UPDATE {CHAINS[chain].name} SET {sets} WHERE sequence = ?", *values.values(), number)
 
     def remove(self, chain: Chain, first: int, last: int) -> None:
         """Delete records."""
@@ -140,6 +147,7 @@ def tampering(ledger: Ledger) -> Iterator[Hand]:
     tables = [table.name for table in CHAINS.values()] + ["capshift_ledger"]
     if ledger.database.path is not None:
         connection = sqlite3.connect(ledger.database.path)
+        connection.execute("PRAGMA synchronous = OFF")
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {name}")
         hand = Hand(connection, "?")

@@ -19,30 +19,30 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-MakeDatabase = Callable[[], str]
+MakePlace = Callable[[], str]
 
 
 @contextmanager
-def postgres_databases() -> Iterator[MakeDatabase]:
-    """Give a function that makes an empty database and returns its URL; databases and cluster go at the end."""
+def postgres_places() -> Iterator[MakePlace]:
+    """Give a function that makes an empty schema and returns its URL; schemas and cluster go at the end."""
     psycopg = pytest.importorskip("psycopg", reason="PostgreSQL: the driver psycopg is not installed")
     with _server() as url:
-        made: list[str] = []
-        numbers = itertools.count()
+        plain, made = make_url(url), itertools.count()
 
         def make() -> str:
-            name = f"capshift_test_{os.getpid()}_{next(numbers)}"
+            name = f"capshift_test_{os.getpid()}_{next(made)}"
             with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            made.append(name)
-            return make_url(url).set(database=name).render_as_string(hide_password=False)
+                connection.execute(f"CREATE SCHEMA {name}")
+            place = plain.update_query_dict({"options": f"-csearch_path={name}"})
+            return place.render_as_string(hide_password=False)
 
         try:
             yield make
         finally:
-            with psycopg.connect(url, autocommit=True) as connection:
-                for name in made:
-                    connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            if "CAPSHIFT_POSTGRES_URL" in os.environ:
+                with psycopg.connect(url, autocommit=True) as connection:
+                    for number in range(next(made)):
+                        connection.execute(f"DROP SCHEMA capshift_test_{os.getpid()}_{number} CASCADE")
 
 
 @contextmanager
