@@ -35,6 +35,7 @@ def matured_outcomes(market: MarketSpec, dataset: Dataset, recorded: pd.DataFram
     -------
     pandas.DataFrame
         Columns `serving.ledger.OUTCOME_INPUT`, in the order of the forecasts; `exit_date` as the calendar has it now.
+        A forecast whose path lacks a close stays open.
 
     Information set: the line as known when the outcome matured, of what was known at the dataset's last decision.
     """
@@ -61,7 +62,7 @@ def matured_outcomes(market: MarketSpec, dataset: Dataset, recorded: pd.DataFram
     if not parts:
         return pd.DataFrame(columns=list(OUTCOME_INPUT))
     found = pd.concat(parts).sort_index()
-    matured: pd.DataFrame = found.loc[found["spread_realised"].notna()].assign(
+    matured: pd.DataFrame = found.loc[found[list(OUTCOME_COLUMNS)].notna().all(axis=1)].assign(
         snapshot_id=str(dataset.clock["snapshot_id"].iloc[-1]), code_version=version("capshift")
     )
     return matured.loc[:, list(OUTCOME_INPUT)]
