@@ -10,11 +10,15 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from features.errors import CapshiftError
 from serving.ledger import Ledger
 from tests.serving.ledger_toy import on_time, toy_entries
 
 _FILES = frozenset({"open", "os.rename", "os.chmod", "os.mkdir", "os.remove", "sqlite3.connect", "tempfile.mkstemp"})
 """Audit events of Python that touch a file."""
+
+
+MANY = tuple(f"pair{number}" for number in range(50))
 
 
 def append_weeks(location: str, artifacts: Path, weeks: list[int], start: Event | None = None) -> None:
@@ -42,6 +46,20 @@ def append_forever(location: str, artifacts: Path, started: Event) -> None:
         ledger.append(toy_entries(week), on_time(week))
         started.set()
         week += 1
+
+
+def append_without_room(location: str, artifacts: Path, week: int, limit: int, said: Connection) -> None:
+    """Append a week of many pairs where no file may grow beyond a size, and send what the ledger says to that."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        Ledger(location, artifacts).append(toy_entries(week, MANY), on_time(week))
+    except CapshiftError as error:
+        said.send((type(error).__name__, str(error)))
+    else:
+        said.send(("", ""))
 
 
 def _count_steps(at: Callable[[int], object]) -> Callable[[], int]:

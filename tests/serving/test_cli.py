@@ -18,6 +18,9 @@ from features.sources.simulated import simulate
 from features.store import Store
 from models.scenarios import ScenarioSet
 from serving import cli
+from serving.ledger import Ledger
+from serving.ledger_read import recorded_forecasts
+from serving.ledger_record import FORECAST_FIELDS
 
 Run = tuple[int, str, str]
 
@@ -89,6 +92,36 @@ class TestLine:
         assert forecast.read_bytes() == before
         assert scenarios.read_bytes() == drawn
         assert {p: p.stat().st_mtime_ns for p in trained.rglob("model-*.json")} == models
+
+    def test_every_published_row_is_in_the_ledger_once(self, trained: Path, market: Path, run) -> None:
+        path = max((trained / "sample" / "forecasts").glob("*.parquet"))
+        options = ("--market", str(market), "--artifacts", str(trained), "--as-of", path.stem)
+        code, out, err = run("forecast", *options)
+        assert code == 0, err
+        assert "ledger: 0 recorded, 8 there already" in out
+        recorded = recorded_forecasts(Ledger(None, trained), "sample")
+        today = recorded[recorded["decision_date"] == pd.Timestamp(path.stem)].reset_index(drop=True)
+        names = list(FORECAST_FIELDS)
+        pd.testing.assert_frame_equal(today[names], pd.read_parquet(path)[names], check_exact=True, check_dtype=False)
+        # The sample ends in 2023: whoever forecasts it today is late, and the ledger says so.
+        assert today["backfilled"].all()
+        assert today["simulated"].all()
+        assert run("ledger", "verify", "--artifacts", str(trained))[0] == 0
+
+    def test_a_ledger_that_fails_leaves_the_forecast_and_an_exit_code(
+        self, trained: Path, market: Path, run, tmp_path: Path
+    ) -> None:
+        damaged = tmp_path / "ledger.db"
+        damaged.write_bytes(b"not a database" * 400)
+        path = max((trained / "sample" / "forecasts").glob("*.parquet"))
+        before = path.read_bytes()
+        path.unlink()
+        options = ("--market", str(market), "--artifacts", str(trained), "--as-of", path.stem)
+        code, out, err = run("forecast", *options, "--ledger", str(damaged))
+        assert code == 4
+        assert "SIMULATED" in out
+        assert f"error: {path}: the forecast is written, but recording it in the ledger failed" in err
+        assert path.read_bytes() == before
 
     def test_show_prints_the_stored_forecast(self, trained: Path, market: Path, run) -> None:
         code, out, _ = run("show", "--market", str(market), "--artifacts", str(trained), "--json")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from features.errors import DataContractError, LedgerError, LockedError
 from features.ingest import ingest
@@ -124,41 +125,61 @@ def test_entries_follow_the_markets_clock(built: Home) -> None:
         ledger_entries(built.spec, built.rows.assign(p_switch=2.0))
 
 
+@pytest.fixture(scope="module")
+def resolved(built: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The same after `capshift ledger resolve`."""
+    artifacts = tmp_path_factory.mktemp("resolved") / "artifacts"
+    shutil.copytree(built.artifacts, artifacts)
+    home = Home(built.definition, built.spec, built.rows, artifacts)
+    before = len(recorded_forecasts(home.ledger))
+    done = CliRunner().invoke(cli.app, ["ledger", "resolve", *home.options])
+    assert done.exit_code == 0, done.output
+    recorded = recorded_forecasts(home.ledger)
+    matured, left = recorded["matured_at"].notna().sum(), recorded["matured_at"].isna().sum()
+    assert len(recorded) == before
+    assert f"{matured} outcome(s) recorded, {left} forecast(s) open" in done.output
+    return home
+
+
 class TestResolve:
-    def test_matured_calls_once_then_the_record(self, home: Home, run) -> None:
-        code, out, err = run("ledger", "resolve", *home.options)
-        assert code == 0, err
-        recorded = recorded_forecasts(home.ledger)
-        resolved = recorded["matured_at"].notna()
-        assert f"{resolved.sum()} outcome(s) recorded, {(~resolved).sum()} forecast(s) open" in out
-        assert 0 < (~resolved).sum() < 40
-        # What was recorded is what the dataset says.
-        observations = Store(home.artifacts / "store.duckdb").observations(home.spec.name)
-        dataset = dataset_for(home.spec, observations, latest_decision(home.spec, observations))
-        keys = pd.MultiIndex.from_frame(recorded.loc[resolved, ["pair", "decision_date", "horizon_weeks"]])
+    def test_records_what_the_dataset_says_of_all_that_matured(self, resolved: Home, run) -> None:
+        recorded = recorded_forecasts(resolved.ledger)
+        matured = recorded["matured_at"].notna()
+        observations = Store(resolved.artifacts / "store.duckdb").observations(resolved.spec.name)
+        dataset = dataset_for(resolved.spec, observations, latest_decision(resolved.spec, observations))
+        keys = pd.MultiIndex.from_frame(recorded[["pair", "decision_date", "horizon_weeks"]])
         for name in ("spread_realised", "y_switch", "y_large", "y_crash"):
-            np.testing.assert_array_equal(recorded.loc[resolved, name], dataset.outcomes.reindex(keys)[name])
-        code, out, _ = run("ledger", "resolve", *home.options)
-        assert code == 0
-        assert "0 outcome(s) recorded" in out
-        code, out, err = run("ledger", "verify", "--artifacts", str(home.artifacts))
+            np.testing.assert_array_equal(recorded[name], dataset.outcomes.reindex(keys)[name])
+        assert 0 < (~matured).sum() < 40
+        code, out, err = run("ledger", "verify", "--artifacts", str(resolved.artifacts))
         assert code == 0, err
         assert f"verified: {len(recorded)} forecasts" in out
-        assert f"{resolved.sum()} outcomes" in out
+        assert f"{matured.sum()} outcomes" in out
 
-        code, out, err = run("ledger", "show", *home.options)
+    def test_again_adds_nothing(self, resolved: Home, run) -> None:
+        head = resolved.ledger.head_path.read_bytes()
+        code, out, err = run("ledger", "resolve", *resolved.options)
         assert code == 0, err
-        assert "SIMULATED" in out
-        assert "Record of backfilled calls" in out
-        assert "Live calls: nothing can be said yet of the skill of 1-week calls" in " ".join(out.split())
+        assert "ledger: 0 outcome(s) recorded" in out
+        assert resolved.ledger.head_path.read_bytes() == head
 
-    def test_show_gives_skill_with_intervals_as_json(self, home: Home, run) -> None:
-        assert run("ledger", "resolve", *home.options)[0] == 0
-        code, out, err = run("ledger", "show", *home.options, "--last", "2", "--json")
+
+class TestShow:
+    def test_tables_say_what_is_simulated_live_backfilled_and_too_little(self, resolved: Home, run) -> None:
+        code, out, err = run("ledger", "show", *resolved.options)
+        assert code == 0, err
+        words = " ".join(out.split())
+        assert "SIMULATED Ledger, market sample: recent calls" in words
+        assert "SIMULATED Record of backfilled calls" in words
+        assert "SIMULATED Live calls: nothing can be said yet of the skill of 1-week calls" in words
+        assert "1864 call(s): 48 live, 1816 backfilled" in words
+
+    def test_skill_with_intervals_as_json(self, resolved: Home, run) -> None:
+        code, out, err = run("ledger", "show", *resolved.options, "--last", "2", "--json")
         assert code == 0, err
         told = json.loads(out)
         assert told["simulated"] is True
-        assert len(told["calls"]) == 2 * 2 * len(home.spec.pairs)
+        assert len(told["calls"]) == 2 * 2 * len(resolved.spec.pairs)
         assert {row["backfilled"] for row in told["calls"]} == {False}
         assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["recorded_at"]) for row in told["calls"])
         record = {(row["kind"], row["horizon_weeks"], row["event"]): row for row in told["record"]}
@@ -171,19 +192,18 @@ class TestResolve:
         assert live["n_weeks"] <= LIVE_WEEKS
         assert live["climatology_skill"] is None
 
-    def test_without_the_store(self, home: Home, run) -> None:
-        assert run("ledger", "resolve", *home.options)[0] == 0
-        (home.artifacts / "store.duckdb").unlink()
-        refused(run("ledger", "resolve", *home.options), 2, "capshift ingest")
-        code, out, err = run("ledger", "show", *home.options)
+    def test_without_the_store(self, resolved: Home, run, tmp_path: Path) -> None:
+        for path in resolved.artifacts.glob("ledger.db*"):
+            shutil.copy(path, tmp_path)
+        options = ("--market", str(resolved.definition), "--artifacts", str(tmp_path))
+        refused(run("ledger", "resolve", *options), 2, "capshift ingest")
+        code, out, err = run("ledger", "show", *options)
         assert code == 0, err
         assert "persistence and momentum are left out" in err
         assert "not known" in out
 
-    def test_few_calls_say_that_nothing_can_be_said(self, home: Home, run) -> None:
-        # No baseline is needed for that, and no store read.
-        (home.artifacts / "store.duckdb").unlink()
-        code, out, err = run("ledger", "show", *home.options)
+    def test_few_calls_say_that_nothing_can_be_said(self, built: Home, run) -> None:
+        code, out, err = run("ledger", "show", *built.options)
         assert code == 0
         assert err == ""
         assert out.count("nothing can be said yet") == 2

@@ -14,7 +14,7 @@ from serving.ledger_read import recorded_forecasts
 from serving.ledger_record import KEY_FIELDS
 from serving.ledger_verify import verify
 from tests.serving.ledger_toy import on_time, toy_entries
-from tests.serving.ledger_worker import append_and_die, append_forever, append_weeks
+from tests.serving.ledger_worker import MANY, append_and_die, append_forever, append_weeks, append_without_room
 
 ROWS = len(toy_entries(0))
 KILLED = -9
@@ -111,6 +111,26 @@ class TestKilled:
             for week in range(weeks):
                 ledger.append(toy_entries(week), on_time(weeks))
             whole(ledger, weeks)
+
+
+def test_a_full_disk_is_one_sentence_and_costs_nothing(processes, tmp_path: Path) -> None:
+    place = str(tmp_path / "ledger.db")
+    ledger = Ledger(place, tmp_path)
+    ledger.append(toy_entries(0), on_time(0))
+    size = (tmp_path / "ledger.db").stat().st_size
+    # Room for nothing, for a part of the journal, for all but the new pages.
+    for limit in (0, 512, 8192, size):
+        ours, theirs = processes.Pipe()
+        child = processes.Process(target=append_without_room, args=(place, tmp_path, 9, limit, theirs))
+        child.start()
+        child.join()
+        kind, said = ours.recv()
+        assert kind == "DataContractError"
+        assert said.startswith(place)
+        assert verify(ledger).finding is None
+    assert ledger.append(toy_entries(9, MANY), on_time(9)).added == 2 * len(MANY)
+    assert verify(ledger).head_state == "matches"
+    assert len(recorded_forecasts(ledger)) == ROWS + 2 * len(MANY)
 
 
 def test_two_writers_at_once_do_not_fork_the_chain(processes, location: str, tmp_path: Path) -> None:

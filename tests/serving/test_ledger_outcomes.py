@@ -82,18 +82,25 @@ def cut_at(dataset: Dataset, decision: pd.Timestamp) -> Dataset:
 
 def test_on_cut_data_are_what_they_stay_and_no_more(spec: MarketSpec, dataset: Dataset) -> None:
     recorded = recorded_of(spec, dataset)
+    recorded = recorded[recorded["pair"] == recorded["pair"].iloc[0]]
     whole = matured_outcomes(spec, dataset, recorded)
+    cuts = dataset.clock.index[30:-1:3]
+    assert len(cuts) >= 30
     leaks = 0
-    for decision in dataset.clock.index[30:-1:3]:
+    for number, decision in enumerate(cuts):
         early = cut_at(dataset, decision)
         now = early.clock["decision_at"].iloc[-1]
         weeks = recorded[recorded["decision_date"] <= decision]
         matured = whole.loc[whole.index.isin(weeks.index) & (whole["matured_at"] <= now), NAMES]
-        pd.testing.assert_frame_equal(matured_outcomes(spec, early, weeks)[NAMES], matured, check_exact=True)
-        # The twin that reads later closes is caught by the same comparison.
-        twin = matured_outcomes(spec, replace(early, lines=dataset.lines), weeks)[NAMES]
-        leaks += not twin.equals(matured)
-    assert leaks >= 30
+        found = matured_outcomes(spec, early, weeks)[NAMES]
+        assert found.index.equals(matured.index)
+        if len(found):
+            pd.testing.assert_frame_equal(found, matured, check_exact=True)
+        if number % 6 == 0:
+            # The twin that reads later closes is caught by the same comparison.
+            twin = matured_outcomes(spec, replace(early, lines=dataset.lines), weeks)[NAMES]
+            leaks += not twin.equals(matured)
+    assert leaks >= 5
 
 
 def test_are_read_with_what_was_published(spec: MarketSpec, dataset: Dataset) -> None:
