@@ -83,7 +83,7 @@ imports: setup ## the arrows between the packages
 slow: setup ## statistical validity, minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not network" $(ARGS)
 
-bench: setup ## times of panel build, scenario set, books, walk-forward and weekly run
+bench: setup ## times of panel build, scenario set, books, trees, walk-forward and weekly run
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
 wheel: setup ## dist/capshift-*.whl

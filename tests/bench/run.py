@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from additive import bench_additive
 from books import bench_books
 from crowding import bench_crowding
 from stocks import bench_stocks
@@ -178,6 +179,7 @@ def main() -> None:
     bench_point_in_time()
     bench_books()
     bench_crowding()
+    bench_additive()
     dataset = build_dataset(observations, market, last)
     weeks = dataset.clock.index.to_numpy("datetime64[us]")
     plan = Plan(HeadSettings(), weeks[-WEEKS], 26, 104, "bench", "bench")
