@@ -17,8 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.contracts import FloatArray
+from features.contracts import HORIZONS, FloatArray
 from models.additive import AdditiveTrees
+from models.predict import head_scores
+from models.schedule import forecast_rows
+from tests import small
 from tests.models.boosters import FEATURES, awkward_rows, parameters, train, training_rows
 
 FILES = (
@@ -99,7 +102,7 @@ def test_best_iteration_is_what_counts() -> None:
 def test_more_thresholds_than_a_byte_tells_apart() -> None:
     rng = np.random.default_rng(5)
     x = training_rows(rng, 3000)
-    booster = train(5, 500, x, max_bin=2000, min_data_in_bin=1, num_leaves=9, extra_trees=True)
+    booster = train(5, 300, x, max_bin=2000, min_data_in_bin=1, num_leaves=9, extra_trees=True)
     pairs = zip(fields(booster, "split_feature"), fields(booster, "threshold"), strict=True)
     assert len({edge for place, edge in pairs if place == "0"}) > 300
     check([booster], np.concatenate([x, awkward_rows([booster], rng, 2000)]))
@@ -207,6 +210,22 @@ def test_nodes_without_training_rows_are_left_to_lightgbm() -> None:
     trees = AdditiveTrees([emptied])
     assert trees.slow_scores == ""
     assert "no training row" in trees.slow_contributions
+
+
+@pytest.mark.slow
+def test_the_heads_of_a_bundle() -> None:
+    bundle, dataset = small.walked().bundles[-1], small.dataset()
+    rows = forecast_rows(dataset, small.plan(), bundle.cut, None)
+    for horizon in HORIZONS:
+        for event, score in head_scores(bundle, dataset, rows, small.base(), horizon).items():
+            boosters = bundle.heads[event, horizon].boosters
+            columns = score.design.columns
+            trees = check(list(boosters), columns)
+            assert (trees.slow_scores, trees.slow_contributions) == ("", "")
+            each = trees.scores(columns)
+            np.testing.assert_allclose(each.mean(axis=0), score.raw.trees, rtol=0, atol=1e-12)
+            error = each.std(axis=0, ddof=1) / np.sqrt(len(boosters))
+            np.testing.assert_allclose(error, score.raw.trees_error, rtol=0, atol=1e-12)
 
 
 def run_alone(folder: Path, root: Path, code: str) -> Any:
