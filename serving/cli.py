@@ -75,21 +75,8 @@ def _configure(context: typer.Context) -> None:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DataContractError(f"{path}: not valid TOML: {error}") from error
-        known = set(
-            [
-                "artifacts",
-                "as_of",
-                "jobs",
-                "lang",
-                "ledger",
-                "market",
-                "pair",
-                "seed",
-                "source",
-                "stocks",
-                "tracking_uri",
-            ]
-        )
+        known = {"artifacts", "as_of", "jobs", "lang", "ledger", "market", "pair", "seed", "source", "stocks"}
+        known |= {"tracking_uri"}
         if unknown := sorted(set(table) - known):
             raise DataContractError(f"{path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         context.default_map = _defaults(cast(Any, context.command), table)
