@@ -77,13 +77,12 @@ class History:
     @staticmethod
     def of(period: TimeArray, known_at: TimeArray, value: FloatArray) -> History:
         """Build a history from unordered rows; `value` may be one-dimensional."""
-        order = np.lexsort((period, known_at))
+        periods, known = (np.asarray(times, "datetime64[us]") for times in (period, known_at))
+        order = np.lexsort((periods.view(np.int64), known.view(np.int64)))
         values = np.asarray(value, dtype=np.float64)
         if values.ndim == 1:
             values = values[:, None]
-        return History(
-            np.asarray(period, "datetime64[us]")[order], np.asarray(known_at, "datetime64[us]")[order], values[order]
-        )
+        return History(periods[order], known[order], values[order])
 
     def as_of(self, time: np.datetime64) -> tuple[TimeArray, FloatArray]:
         """Return periods (ascending) and values, the latest vintage of each.

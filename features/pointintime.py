@@ -113,16 +113,29 @@ def epochs(history: History, times: TimeArray) -> Iterator[tuple[IntArray, TimeA
         yield index, as_of_period, as_of_value, distinct[counts[start:stop]]
 
 
+def newest_rows(history: History, times: TimeArray) -> IntArray:
+    """Return the row of the newest period known at each time, in its latest vintage, shape (m,); -1 before the first.
+
+    A plain as-of join would not do: an old period revised late must not displace the newest period.
+
+    Information set: rows with known_at <= the time.
+    """
+    counts = np.searchsorted(history.known_at, times, side="right")
+    if len(history) == 0:
+        return counts - 1
+    period = history.period.view(np.int64)
+    leading = period == np.maximum.accumulate(period)
+    newest = np.maximum.accumulate(leading * np.arange(len(history)))
+    return np.where(counts > 0, newest[counts - 1], -1)
+
+
 def newest_periods(history: History, times: TimeArray) -> TimeArray:
     """Return the newest period known at each time, shape (m,); NaT before the first.
 
     Information set: rows with known_at <= the time.
     """
-    counts = np.searchsorted(history.known_at, times, side="right")
-    newest = np.full(len(times), np.datetime64("NaT"), dtype="datetime64[us]")
-    ahead = np.maximum.accumulate(history.period) if len(history) else history.period
-    newest[counts > 0] = ahead[counts[counts > 0] - 1]
-    return newest
+    rows = newest_rows(history, times)
+    return np.append(history.period, np.datetime64("NaT", "us"))[rows]
 
 
 def evaluate_at(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.contracts import FloatArray, History, IntArray, TimeArray
-from features.pointintime import align, epochs, evaluate_at, newest_periods
+from features.pointintime import align, epochs, evaluate_at, newest_periods, newest_rows
 from tests.features.naive import history_as_of
 
 DAY = np.timedelta64(1, "D")
@@ -89,6 +89,22 @@ def test_newest_period_is_the_newest_known(history: History) -> None:
     for time, newest in zip(TIMES, newest_periods(history, TIMES), strict=True):
         seen = history_as_of(history, time)
         assert newest == max(seen) if seen else np.isnat(newest)
+
+
+@given(some_history())
+def test_newest_row_is_the_latest_vintage_of_the_newest_period(history: History) -> None:
+    for time, row in zip(TIMES, newest_rows(history, TIMES), strict=True):
+        seen = history_as_of(history, time)
+        if not seen:
+            assert row == -1
+            continue
+        assert history.period[row] == max(seen)
+        assert history.value[row].tolist() == list(seen[max(seen)])
+
+
+def test_an_old_period_revised_late_does_not_displace_the_newest() -> None:
+    history = History.of(days([0, 1, 0]), days([1, 2, 9]), np.array([1.0, 2.0, 3.0]))
+    assert history.value[newest_rows(history, days([1, 2, 9, 30])), 0].tolist() == [1.0, 2.0, 2.0, 2.0]
 
 
 @given(some_history(), st.integers(0, 30))
