@@ -82,7 +82,7 @@ class History:
         values = np.asarray(value, dtype=np.float64)
         if values.ndim == 1:
             values = values[:, None]
-        return History(periods[order], known[order], values[order])
+        return History(periods.take(order), known.take(order), values.take(order, axis=0))
 
     def as_of(self, time: np.datetime64) -> tuple[TimeArray, FloatArray]:
         """Return periods (ascending) and values, the latest vintage of each.

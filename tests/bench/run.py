@@ -125,9 +125,8 @@ def bench_matrix(raw: list[tuple[TimeArray, TimeArray, FloatArray]], decisions: 
     few = range(19, 21)
     np.testing.assert_array_equal(matrix()[:, few], loop(few))
     fast, joined = (min(timed(work) for _ in range(5)) for work in (matrix, plain))
-    print(
-        f"{'point-in-time matrix, 60 series x 1,000 weeks':<46}{fast:9.3f} s   {fast / joined:8.2f} x sort + searchsorted"
-    )
+    name = "point-in-time matrix, 60 series x 1,000 weeks"
+    print(f"{name:<46}{fast:9.3f} s   {fast / joined:8.2f} x a sort and searchsorted")
     monthly, daily = (timed(lambda at=at: loop(range(at, at + 1))) for at in few)
     report("the same", fast, "week by week", 20 * monthly + 40 * daily)
 
