@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test real lint format type imports slow bench wheel lock clean
+.PHONY: help setup forecast test real faults lint format type imports slow bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -65,6 +65,9 @@ test: setup ## fast tests; pass options in ARGS
 
 real: setup ## tests on the real data in ../shared/data; they skip where there are none
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "real and not slow and not network" $(ARGS)
+
+faults: setup ## many kills and a thousand damaged files a reader, minutes
+	$(BIN)/python -m pytest -n 2 --dist load -m "fault and not network" $(ARGS)
 
 lint: setup ## style and layout of the code
 	$(BIN)/ruff check .

@@ -166,8 +166,10 @@ class _Builder:
         else:
             what = "no positive number of shares: the stock has no market value and joins no tier"
             self._note(~(rows.shares > 0), rows.shares, "missing_shares", "warning", what)
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 cap = (rows.close.astype(np.float64) * rows.shares * 1e4).astype(np.float32)
+            what = "`close` times shares is no market value; correct the row"
+            self._note(np.isinf(cap), rows.shares, "impossible_value", "error", what)
             cap[~(rows.shares > 0)] = np.nan
         what = "the row does not say whether the stock is under special treatment: it counts as if it were"
         self._note(rows.st < 0, np.full(len(self.cell), np.nan), "missing_st", "warning", what)

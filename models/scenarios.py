@@ -6,7 +6,6 @@ Simple tools only: what a set is, its tail, its file. `models.simulate` makes th
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,5 +198,6 @@ class ScenarioSet:
                 )
         except FileNotFoundError as error:
             raise DataContractError(f"{path}: no scenario set; run `capshift forecast` for that day") from error
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        except Exception as error:
+            # A damaged archive makes numpy say many things, from its zip reader to its parser of headers.
             raise DataContractError(f"{path}: not a scenario set ({error}); forecast the day again") from error

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 
 from features.calendar import TradingCalendar
 from features.contracts import BoolArray, FloatArray, TimeArray
@@ -70,7 +72,9 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
     """Read the file as it stands, with the line of each row, and say which column holds the numbers."""
     try:
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            # Without the note for pandas in it, which is text that damage reaches unchecked.
+            with pyarrow.parquet.ParquetFile(path) as file:
+                frame = file.read().to_pandas(ignore_metadata=True)
             frame.insert(0, "row", np.arange(len(frame)) + 1)
         else:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
@@ -78,7 +82,7 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
             frame.insert(0, "line", np.arange(len(frame)) + 2)
     except FileNotFoundError as error:
         raise DataContractError(f"{path}: no such file; `--returns` must be {_FORM}") from error
-    except (OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataContractError(f"{path}: cannot be read ({said}); `--returns` must be {_FORM}") from error
     numbers = [name for name in ("return", "nav") if name in frame.columns]
@@ -146,7 +150,8 @@ def _stretches(sessions: TimeArray, absent: BoolArray) -> str:
 
 def _check_magnitude(path: Path, returns: pd.Series, column: str) -> None:
     absurd = returns[returns.abs() > _ABSURD_DAY]
-    spread = float(returns.std())
+    # Beyond any bound there is no spread to speak of.
+    spread = float(returns.std()) if absurd.empty else np.nan
     if absurd.empty and spread <= _ABSURD_VOLATILITY:
         return
     remedy = (

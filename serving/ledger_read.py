@@ -7,7 +7,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from features.contracts import FORECAST_COLUMNS
-from features.errors import DataContractError
+from features.errors import DataContractError, LedgerError
 from serving.ledger import Ledger
 from serving.ledger_entry import DATE_FIELDS, TEXT_FIELDS
 from serving.ledger_record import OUTCOME_COLUMNS
@@ -78,5 +78,10 @@ def _typed(name: str, column: pd.Series) -> pd.Series:
     if name in _TIMES:
         # UTC without a zone, as everywhere in frames.
         plain = ["NaT" if text is None else str(text).removesuffix("Z") for text in column]
-        return pd.Series(np.array(plain, dtype="datetime64[us]"), index=column.index)
+        try:
+            return pd.Series(np.array(plain, dtype="datetime64[us]"), index=column.index)
+        except ValueError as error:
+            raise LedgerError(
+                f"the ledger's column {name!r} holds no time ({error}); run `capshift ledger verify`"
+            ) from error
     return pd.Series(column, dtype=_KINDS.get(name, "float64"))

@@ -9,6 +9,8 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 
 from features.contracts import BoolArray, FloatArray, TimeArray
 from features.errors import DataContractError
@@ -43,7 +45,9 @@ class Table:
         """
         try:
             if path.suffix == ".parquet":
-                cells = pd.read_parquet(path).astype("string").reset_index(drop=True)
+                # Without the note for pandas in it, which is text that damage reaches unchecked.
+                with pyarrow.parquet.ParquetFile(path) as file:
+                    cells = file.read().to_pandas(ignore_metadata=True).astype("string")
                 first = 1
             else:
                 cells = pd.read_csv(
@@ -57,7 +61,7 @@ class Table:
             raise DataContractError(
                 f"{path}: byte {error.start + 1} is not UTF-8 text; save the file as UTF-8"
             ) from error
-        except (pd.errors.ParserError, OSError, ValueError) as error:
+        except (pd.errors.ParserError, pa.ArrowException, OSError, ValueError) as error:
             said = str(error).strip().splitlines()[0]
             raise DataContractError(f"{path}: cannot be read as a table: {said}; correct the file") from error
         if not isinstance(cells.index, pd.RangeIndex):
