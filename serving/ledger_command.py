@@ -143,7 +143,8 @@ def _baselines(spec: MarketSpec, artifacts: Path) -> dict[str, pd.DataFrame]:
     try:
         dataset = dataset_for(spec, *stored_decision(spec, artifacts, None))
         base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
-        return baseline_forecasts(dataset, base, refit_cuts(dataset, training_plan(spec)))
+        cuts = refit_cuts(dataset, training_plan(spec))
+        return baseline_forecasts(dataset, base, cuts, names=("persistence", "momentum"))
     except CapshiftError as error:
         typer.echo(f"warning: persistence and momentum are left out: {error}", err=True)
         return {}
