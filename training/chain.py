@@ -14,13 +14,12 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import Dataset, FloatArray, TimeArray
-from features.errors import BundleError
 from models.base import base_frame
 from models.bundle import Bundle
 from models.memory import Key, Memory
 from models.predict import Prediction, draft, finish
 from models.schedule import Plan, bundle_folder, forecast_blocks
-from training.fit import History, cut_time, fit_uncalibrated, snapshot_of
+from training.fit import History, cut_time, fit_uncalibrated, stored_bundle
 from training.volatility import fit_volatilities, implied_history, volatility_cuts
 
 Progress = Callable[[str, int, int], None]
@@ -66,7 +65,8 @@ def train_chain(
 
     Information set: of each bundle, outcomes matured before its cut; of each forecast, what was known at its decision.
     """
-    found = {} if root is None else {cut: bundle for cut in cuts if (bundle := _stored(dataset, plan, root, cut))}
+    roots = () if root is None else (root, root / _UNFINISHED)
+    found = {cut: bundle for cut in cuts if (bundle := stored_bundle(dataset, plan, roots, cut)) is not None}
     scenarios = plan.settings.scenarios
     past = volatility_cuts(dataset, plan)
     # What a bundle on disk was fitted with need not be fitted again.
@@ -121,16 +121,3 @@ def _forecast(
         with suppress(OSError):
             (root / _UNFINISHED).rmdir()
     return Chain(tuple(bundles), tuple(predictions), base)
-
-
-def _stored(dataset: Dataset, plan: Plan, root: Path, cut: np.datetime64) -> Bundle | None:
-    """Return the bundle that `root` holds for a cut of this data and configuration, finished or not."""
-    for place in (root, root / _UNFINISHED):
-        folder = bundle_folder(place, cut, snapshot_of(dataset, cut))
-        try:
-            bundle = Bundle.load(folder)
-        except BundleError:
-            continue
-        if bundle.config_hash == plan.config_hash and bundle.features == dataset.features:
-            return bundle
-    return None

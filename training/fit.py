@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,13 +13,13 @@ from scipy.special import logit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import EVENTS, HORIZONS, Dataset, Event
-from features.errors import DataContractError
+from features.errors import BundleError, DataContractError
 from models.bundle import Bundle, Support
 from models.design import Scaler, build_design, build_layout
 from models.heads import Head, Labels, calibrate, fit_head
 from models.memory import Memory
 from models.predict import head_scores
-from models.schedule import Plan, day_text
+from models.schedule import Plan, bundle_folder, day_text
 from models.volatility import VolatilityParams
 
 _RECENT_WEEKS = 52
@@ -95,6 +96,18 @@ def cut_time(dataset: Dataset, cut: np.datetime64) -> np.datetime64:
 def snapshot_of(dataset: Dataset, cut: np.datetime64) -> str:
     """Return the digest of everything that was known at a cut's decision."""
     return str(dataset.clock["snapshot_id"].loc[pd.Timestamp(cut)])
+
+
+def stored_bundle(dataset: Dataset, plan: Plan, roots: Sequence[Path], cut: np.datetime64) -> Bundle | None:
+    """Return the bundle of a cut that one of the folders holds for this data, catalogue and configuration."""
+    for root in roots:
+        try:
+            bundle = Bundle.load(bundle_folder(root, cut, snapshot_of(dataset, cut)))
+        except BundleError:
+            continue
+        if bundle.config_hash == plan.config_hash and bundle.features == dataset.features:
+            return bundle
+    return None
 
 
 def matured_rows(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ from models.base import base_frame
 from models.bundle import Bundle
 from models.implied import Refits
 from models.predict import draft
-from models.schedule import Plan, day_text, forecast_blocks, refit_cuts
-from training.fit import History, fit_uncalibrated
+from models.schedule import Plan, bundle_folder, day_text, forecast_blocks, refit_cuts
+from training.fit import History, fit_uncalibrated, stored_bundle
 from training.volatility import fit_volatilities, implied_history, volatility_cuts
 
 Progress = Callable[[str, int, int], None]
@@ -58,6 +59,7 @@ def heads_walk(
     *,
     jobs: int = 2,
     until: np.datetime64 | None = None,
+    roots: Sequence[Path] = (),
     progress: Progress = lambda stage, done, total: None,
 ) -> tuple[pd.DataFrame, tuple[Bundle, ...]]:
     """Refit on the fixed schedule and forecast each week's probabilities with the newest bundle.
@@ -72,6 +74,8 @@ def heads_walk(
         Processes.
     until : datetime64, optional
         Cuts and decisions after it are left out.
+    roots : sequence of Path
+        Folders that may hold finished bundles; new ones are written to the last, so that an interrupted run resumes.
     progress : callable
         Told (stage, done, total).
 
@@ -98,13 +102,16 @@ def heads_walk(
             f"market {dataset.market!r}: nothing to forecast since {day_text(plan.first_decision)}; choose a later day"
         )
     base = base_frame(dataset, start.implied)
+    found = {cut: bundle for cut in cuts if (bundle := stored_bundle(dataset, plan, roots, cut)) is not None}
     fitted = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fit_uncalibrated)(dataset, base, start.volatility[cut], cut, plan) for cut in cuts
+        delayed(fit_uncalibrated)(dataset, base, start.volatility[cut], cut, plan) for cut in cuts if cut not in found
     )
     history, bundles, frames = History([]), [], []
-    for rows, fresh in zip(blocks, fitted, strict=True):
+    for cut, rows in zip(cuts, blocks, strict=True):
         with threadpool_limits(1, "blas"):
-            bundle = history.calibrate(fresh, dataset, base)
+            bundle = found[cut] if cut in found else history.calibrate(next(fitted), dataset, base)
+            if roots and cut not in found:
+                bundle.save(bundle_folder(roots[-1], cut, bundle.snapshot_id))
             history.add(bundle, dataset, rows, base)
             frames.append(draft(bundle, dataset, rows, base, tails=False).forecasts)
         bundles.append(bundle)
