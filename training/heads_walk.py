@@ -103,9 +103,9 @@ def heads_walk(
         )
     base = base_frame(dataset, start.implied)
     found = {cut: bundle for cut in cuts if (bundle := stored_bundle(dataset, plan, roots, cut)) is not None}
-    fitted = Parallel(n_jobs=jobs, return_as="generator")(
-        delayed(fit_uncalibrated)(dataset, base, start.volatility[cut], cut, plan) for cut in cuts if cut not in found
-    )
+    missing = [cut for cut in cuts if cut not in found]
+    workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")
+    fitted = workers(delayed(fit_uncalibrated)(dataset, base, start.volatility[cut], cut, plan) for cut in missing)
     history, bundles, frames = History([]), [], []
     for cut, rows in zip(cuts, blocks, strict=True):
         with threadpool_limits(1, "blas"):
