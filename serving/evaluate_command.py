@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, Jobs, Market, Seed, Source
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, Jobs, Market, Seed, Source, TrackingUri
 from serving.steps import ingest_source, market_spec, parse_day, progress_bars, stored_decision, training_plan
 
 if TYPE_CHECKING:
@@ -24,6 +25,58 @@ evaluate = typer.Typer(
 Until = Annotated[
     str | None, typer.Option(help="Last decision that is scored; by default the definition's `scored_until`.")
 ]
+
+
+@evaluate.command()
+def heads(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    until: Until = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds of the trees; by default those of the settings.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="Also write the page here, e.g. docs/results.md.")] = None,
+    jobs: Jobs = 2,
+    seed: Seed = 0,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Evaluate the heads and every baseline on the same weeks: tables, tests, plots, verdicts.
+
+    Reads the store, after ingesting SOURCE where one is named, and finished bundles; writes ARTIFACTS/MARKET/heads and
+    RESULTS, logs one MLflow run. Finished parts are kept in ARTIFACTS/MARKET/evidence: an interrupted run goes on.
+    """
+    from serving.output import write_text
+    from serving.registry import tracking_uri as place
+    from training.evidence_study import evidence_study, write_evidence
+    from training.tracking import TrackingError
+    from training.tracking_evaluation import earlier_looks, log_evaluation
+
+    spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    plan = training_plan(spec)
+    if seeds is not None:
+        plan = replace(plan, settings=replace(plan.settings, trees=replace(plan.settings.trees, seeds=seeds)))
+    uri = tracking_uri or place(artifacts)
+    looks = earlier_looks(spec.name, uri)
+    look = _beyond(spec, last)
+    if look:
+        typer.echo(f"This is look {len(looks) + 1} at outcomes after {spec.schedule.scored_until}.", err=True)
+    with progress_bars() as progress:
+        study = evidence_study(dataset, plan, artifacts, until=last, looks=looks, jobs=jobs, progress=progress)
+    folder = artifacts / spec.name / "heads"
+    write_evidence(study, folder)
+    if results is not None:
+        write_text(results, study.page)
+    typer.echo(study.page)
+    origin = study.source
+    tags = {"market": spec.name, "simulated": str(dataset.simulated).lower(), "look": look, "cut": origin.span}
+    tags |= {"snapshot_id": origin.snapshot_id, "config_hash": origin.config_hash, "git_commit": origin.git_commit}
+    name = f"{'SIMULATED ' if dataset.simulated else ''}{spec.name} heads to {origin.span.rpartition(' ')[2]}"
+    try:
+        run = log_evaluation(spec.name, folder, uri, tags=tags, metrics=study.metrics, name=name)
+        typer.echo(f"page, tables and figures in {folder}; MLflow run {run}")
+    except TrackingError as error:
+        typer.echo(f"page, tables and figures in {folder}; warning: {error}", err=True)
 
 
 @evaluate.command()
@@ -76,6 +129,16 @@ def ablation(
     write_text(table.with_suffix(".md"), found.markdown)
     typer.echo(found.markdown)
     typer.echo(f"{len(found.table)} rows in {table}")
+
+
+def _beyond(spec: MarketSpec, last: np.datetime64 | None) -> str:
+    """Return the last decision where it lies beyond the design years, else nothing."""
+    import numpy as np
+
+    closed = spec.schedule.scored_until
+    if closed is None or (last is not None and last <= np.datetime64(closed, "us")):
+        return ""
+    return "the last" if last is None else str(last.astype("datetime64[D]"))
 
 
 def _opened(
