@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from features.errors import DefinitionError
 from features.series import Frozen
@@ -28,6 +29,14 @@ class Trial(Frozen):
         What became of it.
     configurations : int
         How many were run.
+    number, name : int, str, optional
+        Place and name in a search whose candidates were written down before they were run.
+    complexity : int
+        What the change adds to what is fitted; below zero it takes away.
+    cn, us : mapping of head to float
+        Log-loss skill against climatology in the window, a fraction; by head, e.g. "switch 4w".
+    gain, gain_error : float, optional
+        Sum of the skills of all heads and markets less that of the configuration in force, and its standard error.
     """
 
     date: date
@@ -35,6 +44,13 @@ class Trial(Frozen):
     window: str
     verdict: str
     configurations: int = 1
+    number: int | None = None
+    name: str = ""
+    complexity: int = 0
+    cn: Mapping[str, float] = Field(default_factory=dict)
+    us: Mapping[str, float] = Field(default_factory=dict)
+    gain: float | None = None
+    gain_error: float | None = None
 
 
 def logged_trials(path: Path | None = None) -> tuple[Trial, ...]:
