@@ -11,7 +11,7 @@ import pandas as pd
 from features.contracts import EVENTS, HORIZONS
 from features.errors import DataContractError
 from training.alarm_table import alarm_records, alarm_table
-from training.compare import comparison_table
+from training.compare import DRAWS, comparison_table
 from training.corp import corp_table
 from training.evidence_run import HEADS, EvidenceRun
 from training.noise import noise_table
@@ -79,6 +79,7 @@ def gather(
     trials: int,
     costs: Mapping[str, float] | None = None,
     *,
+    draws: int = DRAWS,
     progress: Progress = lambda stage, done, total: None,
 ) -> Evidence:
     """Compute every table.
@@ -91,6 +92,8 @@ def gather(
         Configurations that were run before; they deflate the Sharpe ratio of the rotation rule.
     costs : mapping of pair to float, optional
         Cost a side of the rotation rule, fractions; 10 basis points where a pair is not named.
+    draws : int
+        Of the bootstraps and of the outcomes that chance would draw.
     progress : callable
         Told (stage, done, total).
 
@@ -101,8 +104,8 @@ def gather(
         tables.append(score_table(frame).assign(model=name))
         progress("scores", len(tables), len(run.models))
     scores = pd.concat(tables, ignore_index=True)
-    comparisons = compare_models(run.models, progress=progress)
-    noise = noise_table(run.heads)
+    comparisons = compare_models(run.models, draws=draws, progress=progress)
+    noise = noise_table(run.heads, draws=draws)
     progress("noise floors", 1, 1)
     own = scores[scores["model"] == HEADS]
     rotated, overfitting = rotation_table(run.models, trials, costs)
@@ -124,7 +127,10 @@ def gather(
 
 
 def compare_models(
-    models: Mapping[str, pd.DataFrame], *, progress: Progress = lambda stage, done, total: None
+    models: Mapping[str, pd.DataFrame],
+    *,
+    draws: int = DRAWS,
+    progress: Progress = lambda stage, done, total: None,
 ) -> pd.DataFrame:
     """Compare the heads with every other model, all pairs pooled, for each event and horizon.
 
@@ -150,7 +156,7 @@ def compare_models(
                 losses[name] = np.full(len(rows), np.nan)
                 losses[name][known] = log_loss(p[known], y[known])
             dates = rows["decision_date"].to_numpy("datetime64[us]")
-            table = comparison_table(losses, dates, HEADS, horizon).reset_index()
+            table = comparison_table(losses, dates, HEADS, horizon, draws=draws).reset_index()
             tables.append(table.assign(event=event, horizon_weeks=horizon))
             progress("comparisons", len(tables), len(HORIZONS) * len(EVENTS))
     return pd.concat(tables, ignore_index=True)
