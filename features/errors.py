@@ -65,3 +65,9 @@ class LedgerError(CapshiftError):
     """The ledger is inconsistent."""
 
     exit_code: ClassVar[int] = 4
+
+
+class PromotionError(CapshiftError):
+    """A challenger does not pass the gate, or there is nothing to promote or to go back to."""
+
+    exit_code: ClassVar[int] = 4
