@@ -188,8 +188,10 @@ def publish(
 
     from models.bundle import Bundle
     from models.schedule import bundle_folder, bundle_root, day_text, last_cut
+    from serving.champion_note import champion_warning
     from serving.forecast import dataset_for, make_forecast
     from serving.ledger_step import record_forecast
+    from serving.model_age import age_warning
     from serving.output import forecast_path, note_path, scenario_path, write_atomic, write_parquet, write_text
     from serving.report.note import render_note
 
@@ -208,7 +210,12 @@ def publish(
                     f"{spec.name}` or `capshift weekly`"
                 )
             train_first()
-    call = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, choice.pair)
+    loaded = Bundle.load(bundle)
+    if old := age_warning(spec, dataset, loaded.cut, day):
+        typer.echo(f"warning: {old}", err=True)
+    if other := champion_warning(artifacts, spec.name, loaded.config_hash):
+        typer.echo(f"warning: {other}", err=True)
+    call = make_forecast(spec, observations, dataset, loaded, plan, choice.pair)
     result = call.forecast
     text = day_text(day)
     write_text(
