@@ -11,6 +11,7 @@ import typer
 
 from features.errors import CapshiftError, DataContractError
 from serving.article_command import article
+from serving.backfill_command import backfill
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
 from serving.index_command import index
@@ -32,6 +33,7 @@ from serving.options import (
     Vintages,
 )  # fmt: skip
 from serving.promotion_command import models, promote, rollback
+from serving.preflight_command import preflight
 from serving.risk_command import risk
 from serving.steps import (
     Choice,
@@ -269,6 +271,8 @@ app.command()(models)
 app.command()(promote)
 app.command()(rollback)
 app.command()(upload)
+app.command()(preflight)
+app.command()(backfill)
 
 
 def main() -> None:
