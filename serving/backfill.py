@@ -1,7 +1,7 @@
 """Forecast every decision of a span as it would have been made then; what is finished is kept, so that it resumes.
 
-Each process opens the store once, cuts each day's dataset out of the last one's, and writes each day as `capshift score`
-does. Nothing is shared between days: a job that is killed anywhere goes on where it was.
+Each process opens the store once, cuts each day's dataset out of the last one's, and writes each day as
+`capshift score` does. Nothing is shared between days: a job that is killed anywhere goes on where it was.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ def backfill(
 ) -> None:
     """Forecast every decision day of a span with the bundle in force at that day; run again to go on after a kill.
 
-    Reads ARTIFACTS/store.duckdb; writes OUT/MARKET/DAY.json, .parquet and .sha256 as `capshift score` does, bundles that
-    are missing, and LEDGER where one is named, flagged as backfilled. Days that are there already, made from the same
-    data, bundle, settings and code, are kept. Exit code 2 if a day was refused, 5 if one had no close.
+    Reads ARTIFACTS/store.duckdb; writes OUT/MARKET/DAY.json, .parquet and .sha256 as `capshift score` does, bundles
+    that are missing, and LEDGER where one is named, flagged as backfilled. Days that are there already, made from the
+    same data, bundle, settings and code, are kept. Exit code 2 if a day was refused, 5 if one had no close.
     """
     from models.schedule import day_text
     from serving.backends import check_backend

@@ -12,6 +12,7 @@ import typer
 from features.errors import CapshiftError, DataContractError
 from serving.article_command import article
 from serving.backfill_command import backfill
+from serving.compare_command import compare
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
 from serving.index_command import index
@@ -34,6 +35,7 @@ from serving.options import (
 )  # fmt: skip
 from serving.promotion_command import models, promote, rollback
 from serving.preflight_command import preflight
+from serving.replay_command import replay
 from serving.risk_command import risk
 from serving.steps import (
     Choice,
@@ -273,6 +275,8 @@ app.command()(rollback)
 app.command()(upload)
 app.command()(preflight)
 app.command()(backfill)
+app.command()(compare)
+app.command()(replay)
 
 
 def main() -> None:

@@ -7,15 +7,14 @@ none. ``sha256sum --check`` reads the checksums, too.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from features.errors import DataContractError
-from serving.output import forecast_text, write_atomic
+from serving.output import forecast_text, parquet_bytes, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,7 @@ class DayFiles:
             If the folder cannot be written or the disk is full.
         """
         before = self._checksums()
-        files = {"json": forecast_text(call.forecast).encode(), "parquet": _parquet(call.rows)}
+        files = {"json": forecast_text(call.forecast).encode(), "parquet": parquet_bytes(call.rows)}
         sums = {self.path(suffix).name: _digest(content) for suffix, content in files.items()}
         if before == sums and self.intact():
             return "unchanged"
@@ -117,17 +116,6 @@ def sweep(out: Path, market: str) -> None:
     """Remove what jobs that were killed while writing left in a market's folder; hold its lock."""
     for path in (out / market).glob(".????-??-??.*-*"):
         path.unlink(missing_ok=True)
-
-
-def provenance_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a forecast, as JSON or as a row, was made from."""
-    return {name: str(document[name])[:10] if name == "bundle_cut" else str(document[name]) for name in PROVENANCE}
-
-
-def _parquet(rows: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    rows.to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:
