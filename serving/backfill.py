@@ -18,7 +18,7 @@ from joblib.parallel import get_active_backend
 
 from features.contracts import TimeArray
 from features.errors import DataContractError, StaleDataError
-from models.schedule import day_text
+from models.schedule import Plan, day_text
 from serving.backends import parallel_backend
 from serving.day_files import PROVENANCE, DayFiles
 from serving.market_score import lead_reasons
@@ -44,6 +44,8 @@ class BackfillJob:
         Last decision of the span, YYYY-MM-DD.
     snapshot : str
         Digest of what was known at it, so that no process works on other data.
+    plan : Plan
+        Says which bundles are used.
     """
 
     market: str
@@ -51,6 +53,15 @@ class BackfillJob:
     out: Path
     last: str
     snapshot: str
+    plan: Plan
+
+    @staticmethod
+    def of(opened: OpenedMarket, market: str, out: Path) -> BackfillJob:
+        """Describe the scoring of an opened market, `market` being what names it, for processes anywhere."""
+        # What a path names must be found from every working folder.
+        name = str(Path(market).resolve()) if market.endswith(".toml") else market
+        last, snapshot = day_text(opened.last), opened.snapshot(opened.last)
+        return BackfillJob(name, opened.artifacts.resolve(), out.resolve(), last, snapshot, opened.plan)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ def score_day(job: BackfillJob, day: str) -> DayDone:
 
 @lru_cache(maxsize=1)
 def _opened(job: BackfillJob) -> OpenedMarket:
-    opened = open_market(market_spec(job.market), job.artifacts, job.last)
+    opened = open_market(market_spec(job.market), job.artifacts, job.last, job.plan)
     if opened.snapshot(opened.last) != job.snapshot:
         raise DataContractError(
             f"{job.artifacts}: the store changed while the backfill ran; run it again, finished days that still agree "

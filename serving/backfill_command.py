@@ -54,11 +54,7 @@ def backfill(
         opened = open_span(market, artifacts, first, end)
         days = span_days(opened, first)
         _train_missing(opened, days, jobs)
-        # A definition named by a path must be found from everywhere.
-        name = str(Path(market).resolve()) if market.endswith(".toml") else market
-        job = BackfillJob(
-            name, artifacts.resolve(), target.resolve(), day_text(opened.last), opened.snapshot(opened.last)
-        )
+        job = BackfillJob.of(opened, market, target)
         count: Counter[str] = Counter()
         without, recorded = [], Counter[str]()
         with progress_bars() as progress:

@@ -122,8 +122,12 @@ class OpenedMarket:
         return make_forecast(self.spec, self.observations, self.until(day), self.bundle(day), self.plan, headline)
 
 
-def open_market(market: MarketSpec, artifacts: Path, as_of: str | None = None) -> OpenedMarket:
+def open_market(
+    market: MarketSpec, artifacts: Path, as_of: str | None = None, plan: Plan | None = None
+) -> OpenedMarket:
     """Read a market's store and build its dataset up to a decision day, by default the newest with prices.
+
+    `plan` says which bundles count; by default those of the default settings.
 
     Raises
     ------
@@ -136,7 +140,8 @@ def open_market(market: MarketSpec, artifacts: Path, as_of: str | None = None) -
     observations = store.observations(market.name)
     day = decision_of(market, observations, as_of)
     dataset = dataset_for(market, observations, day)
-    return OpenedMarket(market, artifacts, observations, store.quarantined(market.name), dataset, training_plan(market))
+    quarantined = store.quarantined(market.name)
+    return OpenedMarket(market, artifacts, observations, quarantined, dataset, plan or training_plan(market))
 
 
 def missing_bundles(opened: OpenedMarket, days: np.ndarray) -> list[np.datetime64]:
