@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -58,12 +59,16 @@ class DayFiles:
         sums = {self.path(suffix).name: _digest(content) for suffix, content in files.items()}
         if before == sums and self.intact():
             return "unchanged"
-        # While the files change their checksums must not promise anything.
-        self.path("sha256").unlink(missing_ok=True)
-        for suffix, content in files.items():
-            _write(self.path(suffix), content)
         listed = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-        _write(self.path("sha256"), listed.encode())
+        try:
+            if before is not None:
+                # While the files change their checksums must not promise anything.
+                self.path("sha256").unlink(missing_ok=True)
+            for suffix, content in {**files, "sha256": listed.encode()}.items():
+                write_atomic(self.path(suffix), partial(_fill, content))
+        except OSError as error:
+            place = self.path("json").parent
+            raise DataContractError(f"{place}: cannot be written: {error.strerror}; make room and run again") from error
         return "replaced" if before is not None else "written"
 
     def intact(self) -> bool:
@@ -118,11 +123,8 @@ def sweep(out: Path, market: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_atomic(path, lambda work: work.write_bytes(content))
-    except OSError as error:
-        raise DataContractError(f"{path}: cannot be written: {error.strerror}; make room and run again") from error
+def _fill(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _digest(content: bytes) -> str:

@@ -78,9 +78,7 @@ def test_a_cut_that_keeps_outcomes_of_the_future_is_caught(
         assert_same(replace(cut, outcomes=leaked), build_dataset(observations, market, day))
 
 
-def test_a_cut_that_keeps_late_closes_is_caught(
-    market: MarketSpec, observations: pd.DataFrame, whole: Dataset
-) -> None:
+def test_a_cut_that_keeps_late_closes_is_caught(market: MarketSpec, observations: pd.DataFrame, whole: Dataset) -> None:
     day = some_days(whole, 9)[5]
     cut = dataset_until(whole, market, day)
     with pytest.raises(AssertionError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 import serving.opened_market
 from features.errors import CapshiftError
@@ -26,7 +29,18 @@ def score(artifacts: Path, day: str, out: Path, kill_at: int, steps: Connection)
     steps.send(count[0])
 
 
-def fill(artifacts: Path, span: tuple[str, str], out: Path, ledger: str | None, kill_at: int, steps: Connection) -> None:
+def score_elsewhere(artifacts: Path, day: str, out: Path) -> None:
+    """Score a day on the other side of the date line, with as many threads as there are."""
+    os.environ["TZ"] = "Pacific/Kiritimati"
+    time.tzset()
+    with threadpool_limits(4):
+        _small_plan()
+        score_market("sample", day, out, artifacts)
+
+
+def fill(
+    artifacts: Path, span: tuple[str, str], out: Path, ledger: str | None, kill_at: int, steps: Connection
+) -> None:
     """Backfill a span in one process; die before the step with a number, or else send how many there were."""
     _small_plan()
     count = _watch(out, kill_at)

@@ -1,4 +1,4 @@
-"""Artefacts of the small SIMULATED market: its store and the bundles of its walk-forward, as a user's folder holds them."""
+"""Artefacts of the small SIMULATED market, as a folder of a user holds them: store and bundles of its walk-forward."""
 
 from __future__ import annotations
 
