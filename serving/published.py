@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.errors import BundleError, LedgerError
+from features.errors import BundleError, DataContractError, LedgerError
 from features.market import MarketSpec
 from models.schedule import day_text
+from serving.ledger_entry import ledger_entries
 from serving.output import forecast_path
 
+_DAY, _WORD = re.compile(r"\d{4}-[01]\d-[0-3]\d"), re.compile(r"\w[\w.+-]*")
 _SAME = ("config_hash", "bundle_cut", "snapshot_id", "code_version", "revision")
 
 
@@ -31,8 +34,16 @@ class Provenance:
 
     @staticmethod
     def of(row: Mapping[str, Any] | pd.Series) -> Provenance:
-        """Read it off a forecast's JSON, or one of its rows."""
+        """Read it off a forecast's JSON, or one of its rows.
+
+        Raises
+        ------
+        DataContractError
+            If it names what no forecast is made from: its parts become the name of a folder.
+        """
         cut, *others = (str(row[name]) for name in ("bundle_cut", "snapshot_id", "config_hash", "code_version"))
+        if not _DAY.fullmatch(cut[:10]) or not all(_WORD.fullmatch(text) for text in others):
+            raise DataContractError(f"no provenance of a forecast: {[cut, *others]}")
         return Provenance(cut[:10], *others)
 
     def folder(self, artifacts: Path, market: str, snapshot: str) -> Path:
@@ -78,12 +89,12 @@ class Published:
     damage: str = ""
 
 
-def read_files(artifacts: Path, market: str, day: str, folder: Path | None) -> list[Published]:
-    """Read a day's JSON and parquet, those that are there."""
+def read_files(artifacts: Path, spec: MarketSpec, day: str, folder: Path | None) -> list[Published]:
+    """Read a day's JSON and parquet, those that are there; one that cannot be read says so in `damage`."""
     found = []
     document: Any = None
     for suffix in ("json", "parquet"):
-        path = forecast_path(artifacts, market, day, suffix) if folder is None else folder / f"{day}.{suffix}"
+        path = forecast_path(artifacts, spec.name, day, suffix) if folder is None else folder / f"{day}.{suffix}"
         if not path.exists():
             continue
         content = path.read_bytes()
@@ -93,9 +104,13 @@ def read_files(artifacts: Path, market: str, day: str, folder: Path | None) -> l
                 made = Published(str(path), Provenance.of(document), str(document["headline"]), text=content)
             else:
                 rows = pd.read_parquet(io.BytesIO(content))
+                # Its contract, as the ledger would want it.
+                ledger_entries(spec, rows)
                 headline = document.get("headline") if isinstance(document, dict) else None
                 made = Published(str(path), Provenance.of(rows.iloc[0]), headline, parquet=content, rows=rows)
-        except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        except (
+            DataContractError, ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, RecursionError
+        ) as error:  # fmt: skip
             # pyarrow's errors are among them.
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             made = Published(str(path), Provenance("", "", "", ""), damage=f"not a readable forecast: {reason}")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from features.contracts import Dataset
 from features.dataset import decision_times
 from features.errors import CapshiftError, DataContractError
 from features.market import MarketSpec
@@ -88,7 +90,7 @@ def replay(spec: MarketSpec, artifacts: Path, day: np.datetime64, ledger: str | 
 
     Information set: rows with known_at <= the decision.
     """
-    found = [*read_files(artifacts, spec.name, day_text(day), forecasts), *read_ledger(artifacts, spec, day, ledger)]
+    found = [*read_files(artifacts, spec, day_text(day), forecasts), *read_ledger(artifacts, spec, day, ledger)]
     if not found:
         raise DataContractError(
             f"nothing was published of market {spec.name!r} on {day_text(day)}: no file and no record of the ledger; "
@@ -111,6 +113,11 @@ class _Workshop:
     plan: Plan
     made: dict[tuple[Provenance, str], Call] = field(default_factory=dict)
 
+    @cached_property
+    def dataset(self) -> Dataset:
+        """What the store says now was known at the decision."""
+        return dataset_for(self.spec, self.observations, self.day)
+
     def rebuild(self, made: Provenance, headline: str | None) -> Call:
         """Forecast the day again, once for all that was published from the same."""
         key = made, headline or self.spec.headline
@@ -120,7 +127,7 @@ class _Workshop:
 
     def forecast(self, made: Provenance, headline: str | None, rows: pd.DataFrame) -> Call:
         """Forecast the day from some rows with the bundle that a forecast names."""
-        dataset = dataset_for(self.spec, rows, self.day)
+        dataset = self.dataset if rows is self.observations else dataset_for(self.spec, rows, self.day)
         cut = np.datetime64(made.bundle_cut, "us")
         known = dataset.clock["snapshot_id"]
         snapshot = str(known.loc[pd.Timestamp(cut)]) if pd.Timestamp(cut) in known.index else ""

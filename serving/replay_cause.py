@@ -40,7 +40,8 @@ def causes(made: Provenance, rebuilt: Provenance | None, plan: Plan) -> Iterator
         yield f"configuration differs: published under {made.config_hash}, now {plan.config_hash}"
     if made.code_version != plan.code_version:
         yield f"code version differs: published by {made.code_version}, now {plan.code_version}"
-    if rebuilt is not None and made == rebuilt and made.config_hash == plan.config_hash:
+    now = (plan.config_hash, plan.code_version)
+    if rebuilt is not None and made == rebuilt and (made.config_hash, made.code_version) == now:
         yield (
             "data, configuration and code version are the same: the published numbers were edited, the bundle was "
             "trained again, or a library differs"

@@ -60,8 +60,8 @@ def _by_key(spec: MarketSpec, rows: pd.DataFrame) -> dict[tuple[str, int], Recor
 def _walk(old: Any, new: Any, key: tuple[str | None, int | None], field: str) -> Iterator[Difference]:
     """Walk two JSON values side by side."""
     if isinstance(old, dict) and isinstance(new, dict):
-        if {"pair", "horizon_weeks"} <= set(old):
-            key, field = (str(old["pair"]), int(old["horizon_weeks"])), ""
+        if isinstance(old.get("pair"), str) and isinstance(old.get("horizon_weeks"), int):
+            key, field = (old["pair"], old["horizon_weeks"]), ""
         for name in dict.fromkeys([*old, *new]):
             yield from _walk(old.get(name), new.get(name), key, f"{field}.{name}" if field else str(name))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

@@ -104,6 +104,7 @@ def test_without_a_refit_the_model_adds_nothing(small_folder: Path) -> None:
     assert any(step(c, "moved") != 0.0 for c in same.changes)
 
 
+@pytest.mark.slow
 def test_a_stored_forecast_that_says_something_else_is_a_warning(small_folder: Path, tmp_path: Path) -> None:
     artifacts = tmp_path / "artifacts"
     shutil.copytree(small_folder, artifacts)
@@ -119,6 +120,7 @@ def test_a_stored_forecast_that_says_something_else_is_a_warning(small_folder: P
     assert warning == f"the stored forecast of {SECOND} is not what the store says now; see `capshift replay`"
 
 
+@pytest.mark.slow
 def test_a_pair_without_a_close_is_left_out_with_its_reason(small_folder: Path, tmp_path: Path) -> None:
     artifacts = tmp_path / "artifacts"
     shutil.copytree(small_folder, artifacts)
