@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from features.errors import DataContractError
 from serving.day_files import PROVENANCE, DayFiles, sweep
 from serving.forecast import Call, make_forecast
+from serving.output import forecast_text
 from tests import small
 
 DAY = "2010-11-26"
@@ -79,6 +82,24 @@ def test_what_a_killed_job_left_is_swept(files: DayFiles, tmp_path: Path) -> Non
         f"{DAY}.sha256",
     ]
     assert files.intact()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_finished_day(tmp_path: Path) -> None:
+    files = DayFiles(tmp_path, "sample", DAY)
+    size = len(forecast_text(call().forecast).encode())
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # Room for nothing, and for a part of the JSON.
+        for limit in (0, size // 2):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+            with pytest.raises(DataContractError, match="make room and run again"):
+                files.write(call())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not files.intact()
+    assert list((tmp_path / "sample").iterdir()) == []
+    assert files.write(call()) == "written"
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
