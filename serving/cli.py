@@ -33,8 +33,8 @@ from serving.options import (
     TrackingUri,
     Vintages,
 )  # fmt: skip
-from serving.promotion_command import models, promote, rollback
 from serving.preflight_command import preflight
+from serving.promotion_command import models, promote, rollback
 from serving.replay_command import replay
 from serving.risk_command import risk
 from serving.steps import (
