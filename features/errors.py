@@ -65,3 +65,9 @@ class LedgerError(CapshiftError):
     """The ledger is inconsistent."""
 
     exit_code: ClassVar[int] = 4
+
+
+class FrozenError(CapshiftError):
+    """Code or configuration differ from what was frozen, or the record of it was edited."""
+
+    exit_code: ClassVar[int] = 4

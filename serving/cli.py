@@ -13,6 +13,7 @@ from features.errors import CapshiftError, DataContractError
 from serving.article_command import article
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
+from serving.freeze_command import freeze
 from serving.index_command import index
 from serving.ledger_command import ledger as ledger_group
 from serving.options import (
@@ -32,6 +33,7 @@ from serving.options import (
     Vintages,
 )  # fmt: skip
 from serving.risk_command import risk
+from serving.sealed_command import sealed
 from serving.steps import (
     Choice,
     ingest_source,
@@ -92,6 +94,8 @@ def _defaults(group: Any, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+evaluate.command()(freeze)
+evaluate.command()(sealed)
 app.add_typer(evaluate)
 app.add_typer(index)
 app.add_typer(ledger_group)
