@@ -41,15 +41,11 @@ def sealed(
 
     Reads ROOT, HISTORY and FROZEN; writes ARTIFACTS/sealed and one MLflow run for each market.
     """
-    from datetime import UTC, datetime
-
-    import numpy as np
-
     from serving.registry import tracking_uri as place
     from serving.sealed_register import Register
     from training.frozen import FROZEN, in_force, load_frozen
 
-    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    now = _now()
     for folder in (root, *([history] if history else [])):
         if not folder.is_dir():
             raise DataContractError(f"{folder}: no such folder; name a data root")
@@ -89,11 +85,6 @@ class _Desk:
     jobs: int
     uri: str
 
-    @property
-    def moment(self) -> str:
-        """The time of the command, UTC."""
-        return f"{self.now.astype('datetime64[s]')}Z"
-
 
 @dataclass(frozen=True, eq=False)
 class _Exam:
@@ -111,8 +102,21 @@ class _Exam:
         return artifacts / "sealed" / self.spec.name / f"{self.data_hash}-{self.entry.hash}"
 
 
+def _now() -> np.datetime64:
+    from datetime import UTC, datetime
+
+    import numpy as np
+
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+
+
+def _moment(now: np.datetime64) -> str:
+    return f"{now.astype('datetime64[s]')}Z"
+
+
 def _wanted(market: list[str] | None, entries: dict[str, FrozenEntry], root: Path) -> list[str]:
     """Return the markets to examine: those named, else the frozen ones that the root holds."""
+    from features.market import builtin_markets
     from serving.sealed_data import holds_market
 
     if market:
@@ -125,7 +129,8 @@ def _wanted(market: list[str] | None, entries: dict[str, FrozenEntry], root: Pat
             if not holds_market(spec, root):
                 raise DataContractError(f"{root}: no prices of market {spec.name!r} here; {_places(spec)}")
         return market
-    found = [name for name in entries if holds_market(market_spec(name), root)]
+    # A definition of one's own has no place where it could be found: it must be named.
+    found = [name for name in entries if name in builtin_markets() and holds_market(market_spec(name), root)]
     if not found:
         raise DataContractError(
             f"{root}: prices of no frozen market ({', '.join(entries)}) are here; docs/sealed.md names the files"
@@ -142,7 +147,6 @@ def _places(spec: MarketSpec) -> str:
 def _prepared(name: str, entries: dict[str, FrozenEntry], desk: _Desk, register: Register, *, again: bool) -> _Exam:
     """Compare the present configuration with the frozen one, and this look with earlier ones."""
     from serving.sealed_data import data_hash
-    from serving.sealed_register import LookRecord
     from training.freeze import differences
     from training.tracking import TrackingError
     from training.tracking_sealed import earlier_exams
@@ -156,9 +160,7 @@ def _prepared(name: str, entries: dict[str, FrozenEntry], desk: _Desk, register:
         )
     digest = data_hash(spec, desk.roots)
     looks, last = register.looks(spec.name, entry.window), register.unfinished(spec.name, entry.window)
-    mine = LookRecord(event="opened", at=desk.moment, market=spec.name, window=entry.window, number=len(looks) + 1,
-                      data_hash=digest, frozen_hash=entry.hash)  # fmt: skip
-    if last is not None and last.same_exam(mine):
+    if last is not None and (last.data_hash, last.frozen_hash) == (digest, entry.hash):
         # An exam that was cut off before it showed a number goes on; it is the same look.
         return _Exam(spec, entry, plan, digest, last.number, last)
     number, first = len(looks) + 1, f"run 1, registered {looks[0].at} as {looks[0].hash}" if looks else ""
@@ -198,7 +200,7 @@ def _examine(exam: _Exam, data: SealedData, desk: _Desk, register: Register, *, 
     from training.tracking_sealed import close_exam, open_exam
 
     spec, entry, plan = exam.spec, exam.entry, exam.plan
-    record = LookRecord(event="opened", at=desk.moment, market=spec.name, window=entry.window, number=exam.number,
+    record = LookRecord(event="opened", at=_moment(desk.now), market=spec.name, window=entry.window, number=exam.number,
                         data_hash=exam.data_hash, frozen_hash=entry.hash)  # fmt: skip
     opened = exam.unfinished or register.append(record)
     page = Exam(entry, exam.number, opened.at, opened.hash, exam.data_hash,
@@ -218,12 +220,13 @@ def _examine(exam: _Exam, data: SealedData, desk: _Desk, register: Register, *, 
         run = sealed_run(data.dataset, plan, scope, folder, jobs=desk.jobs, progress=progress)
     result = score_sealed(run, entry, priced)
     text = sealed_markdown(page, run, result)
+    # From here on the numbers may be read.
+    register.append(record.model_copy(update={"event": "shown", "at": _moment(_now())}))
     out = desk.artifacts / "sealed" / spec.name / f"look-{exam.number}"
     for name, table in result.tables.items():
         named = table.assign(look=page.banner or "first look")
         write_atomic(out / f"{name}.csv", lambda path, named=named: named.to_csv(path, index=False))  # type: ignore[misc]
     write_text(out / "sealed.md", text)
-    register.append(record.model_copy(update={"event": "shown"}))
     typer.echo(text)
     typer.echo(f"{f'{page.banner}: ' if page.banner else ''}page and tables in {out}; register {register.path}")
     if run_id is not None:

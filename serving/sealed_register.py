@@ -53,10 +53,6 @@ class LookRecord(BaseModel):
         text = json.dumps(self.model_dump(exclude={"hash"}), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def same_exam(self, other: LookRecord) -> bool:
-        """Say whether two records are of the same data and configuration."""
-        return (self.data_hash, self.frozen_hash) == (other.data_hash, other.frozen_hash)
-
 
 class Register:
     """The file of all looks.

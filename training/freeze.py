@@ -93,7 +93,7 @@ def freeze(
         sealed_after=None if sealed else declared.sealed_after,
         rivals=rivals,
         rules=rules,
-        settings=asdict(plan.settings),
+        settings=_plain(asdict(plan.settings)),
         previous="" if before is None else before.hash,
     ).sealed()
 
@@ -103,7 +103,7 @@ def differences(entry: FrozenEntry, market: MarketSpec, plan: Plan) -> list[str]
     now = _present(market, plan)
     found = []
     if now["settings_hash"] != entry.settings_hash:
-        changed = dict(_changed(entry.settings, asdict(plan.settings)))
+        changed = dict(_changed(entry.settings, _plain(asdict(plan.settings))))
         words = "; ".join(f"{name} is {new}, frozen {old}" for name, (old, new) in changed.items())
         found.append(f"the settings ({words or 'their form'})")
     if now["schedule"] != entry.schedule:
@@ -129,6 +129,15 @@ def _present(market: MarketSpec, plan: Plan) -> dict[str, str]:
         "settings_hash": plan.settings.config_hash,
         "schedule": schedule,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as TOML can hold them; it has no sign for nothing."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return "none" if value is None else value
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -135,6 +136,7 @@ def frozen_text(entries: Sequence[FrozenEntry]) -> str:
     for entry in entries:
         fields = entry.model_dump(mode="python", exclude_none=True)
         tables = {name: fields.pop(name) for name in ("rules", "settings")}
+        tables["rules"] = {head: rule.model_dump(exclude_defaults=True) for head, rule in entry.rules.items()}
         parts.append("\n".join(["[[frozen]]", *(f"{name} = {_toml(value)}" for name, value in fields.items())]))
         for name, table in tables.items():
             parts.append("\n".join([f"[frozen.{name}]", *_lines(table)]))
@@ -143,15 +145,18 @@ def frozen_text(entries: Sequence[FrozenEntry]) -> str:
 
 def _lines(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
-        yield f"{json.dumps(name)} = {_toml(value)}"
+        yield f"{_key(name)} = {_toml(value)}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name, ensure_ascii=False)
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items() if item is not None)
-        return f"{{ {inside} }}" if inside else "{}"
+        return f"{{ {', '.join(_lines(value))} }}" if value else "{}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, date):
