@@ -113,12 +113,12 @@ def _ingest(spec: MarketSpec, root: Path, store: Store, now: np.datetime64) -> N
 
 def _reaches_back(spec: MarketSpec, plan: Plan, dataset: Dataset) -> None:
     rows = dataset.rows.index[dataset.rows.index.get_level_values("pair") == spec.headline]
-    first = rows[0][1].to_datetime64() if len(rows) else None
-    if first is None or first > plan.first_decision:
-        begins = "has no state yet" if first is None else f"has its first state on {day_text(first)}"
+    weeks = int((rows.get_level_values("decision_date") < pd.Timestamp(plan.first_decision)).sum())
+    if weeks < plan.min_weeks:
         raise DataContractError(
-            f"market {spec.name!r} {begins}, but the walk-forward begins on {day_text(plan.first_decision)}; give a "
-            "root with the whole history, or name the one with the earlier years with `--history`"
+            f"market {spec.name!r} has {weeks} week(s) with a style in force before {day_text(plan.first_decision)}, "
+            f"where the walk-forward begins and needs {plan.min_weeks}; give a root with the whole history, or name "
+            "the one with the earlier years with `--history`"
         )
 
 

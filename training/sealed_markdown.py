@@ -97,13 +97,14 @@ def _verdicts(table: pd.DataFrame) -> str:
 
 
 def _heads(scores: pd.DataFrame) -> str:
+    own = scores[scores["model"] == HEADS]
     rows = [
         [
             f"{row['event']} {row['horizon_weeks']}w", str(row["pair"]), f"{row['n']:.0f}", f"{row['n_abstained']:.0f}",
             _percent(row["base_rate"], sign=False), _skill(row), _percent(row["noise_floor"], sign=False),
             f"{_number(row['slope_vs_base'])} ({_number(row['slope_vs_base_error'])})", _number(row["sharpness"]),
         ]
-        for row in scores[scores["model"] == HEADS].to_dict("records")
+        for row in own[(own["pair"] == POOLED) | (own["pair"].nunique() > 2)].to_dict("records")
     ]  # fmt: skip
     head = ["head", "pair", "n", "abstained", "base rate", "skill [90%]", "noise floor", "slope (error)", "sharpness"]
     return _lines(head, rows)

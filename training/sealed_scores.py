@@ -39,7 +39,7 @@ class SealedScores:
     verdicts : pandas.DataFrame
         `training.verdicts.verdict_table` by the frozen rules.
     validity : pandas.DataFrame
-        `validity, reasons, rows`: how many forecasts were given with which reservation.
+        `validity, reasons, rows`: how many forecasts were given with which reservation; reasons of abstaining only.
     tail : pandas.DataFrame, optional
         `training.tail_table.tail_table` of the scenario set and the yardstick.
     """
@@ -85,9 +85,17 @@ def score_sealed(run: SealedRun, entry: FrozenEntry, tail: pd.DataFrame | None =
         scores=scores,
         comparisons=comparisons,
         verdicts=verdict_table(scores[scores["model"] == HEADS], comparisons, None, entry.rules),
-        validity=run.heads.groupby(["validity", "reasons"], sort=True).size().rename("rows").reset_index(),
+        validity=_validity(run.heads),
         tail=tail,
     )
+
+
+def _validity(heads: pd.DataFrame) -> pd.DataFrame:
+    """Count forecasts by validity. Heads alone have no tail: what is said of it is left out."""
+    abstained = heads["validity"].str.startswith("abstain")
+    reasons = heads["reasons"].str.split("; ").map(lambda parts: "; ".join(p for p in parts if "no tail" not in p))
+    table = pd.DataFrame({"validity": heads["validity"], "reasons": reasons.where(abstained, "")})
+    return table.groupby(["validity", "reasons"], sort=True).size().rename("rows").reset_index()
 
 
 def sealed_tail(
