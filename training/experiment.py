@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import EVENTS, Dataset, Event
+from features.errors import DataContractError
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.explain import explain
@@ -144,7 +145,16 @@ def baseline_table(
     -------
     pandas.DataFrame
         `score_table` with the column `model`: `heads`, then baselines in the order of their registry.
+
+    Raises
+    ------
+    DataContractError
+        If there is nothing to score.
     """
+    if forecasts.empty:
+        raise DataContractError(
+            f"market {dataset.market!r} is sealed: no decision of it may be scored; `capshift evaluate sealed` does"
+        )
     base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
     last = forecasts["decision_date"].max()
     cuts = refit_cuts(dataset, plan)

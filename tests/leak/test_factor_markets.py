@@ -21,7 +21,10 @@ NOW = np.datetime64("2026-11-28", "us")
 
 @pytest.mark.parametrize(
     ("name", "file", "last"),
-    [("europe", "Europe_3_Factors_Daily.csv", "1995-03-24"), ("japan", "Japan_5_Factors_Daily.csv", "2001-03-30")],
+    [
+        ("europe", "Europe_3_Factors_Daily.csv", "1995-03-24"),
+        pytest.param("japan", "Japan_5_Factors_Daily.csv", "2001-03-30", marks=pytest.mark.slow),
+    ],
 )
 def test_factors_alone(tmp_path: Path, name: str, file: str, last: str) -> None:
     write_french(simulated_factors(name, last), tmp_path / name / "returns" / file)

@@ -21,8 +21,10 @@ from models.settings import HeadSettings, TreeSettings
 from models.volatility import ScenarioSettings
 from tests.features.french import simulated_factors, write_french
 from tests.small import remembered_fit  # noqa: F401
+from training.experiment import baseline_table
 from training.freeze import Declared, freeze
 from training.frozen import FrozenEntry
+from training.score_tables import score_table
 from training.sealed_markdown import Exam, sealed_markdown
 from training.sealed_run import SealedRun, sealed_rows, sealed_run, sealed_weeks
 from training.sealed_scores import SealedScores, score_sealed
@@ -144,3 +146,12 @@ def test_an_abstention_gives_its_reason(run: SealedRun, entry: FrozenEntry) -> N
     row = result.validity[result.validity["validity"] == "abstain_stale"].iloc[0]
     assert (row["reasons"], row["rows"]) == ("no live feature in leverage: inputs are stale", 4)
     assert result.scores["n_abstained"].max() == 2
+
+
+def test_a_sealed_market_shows_nothing_elsewhere(folder: Path, run: SealedRun) -> None:
+    nothing = run.heads.iloc[:0]
+    table = score_table(nothing)
+    assert table.empty
+    assert list(table.columns) == list(score_table(run.heads.iloc[:40]).columns)
+    with pytest.raises(DataContractError, match="market 'europe' is sealed"):
+        baseline_table(nothing, dataset(folder), plan())
