@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test real faults lint format type imports slow bench wheel lock clean
+.PHONY: help setup forecast test real faults server lint format type imports slow bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,9 @@ real: setup ## tests on the real data in ../shared/data; they skip where there a
 
 faults: setup ## many kills and a thousand damaged files a reader, minutes
 	$(BIN)/python -m pytest -n 2 --dist load -m "fault and not network" $(ARGS)
+
+server: setup ## an MLflow server with PostgreSQL behind it, driven over HTTP
+	$(BIN)/python -m pytest -m "server and not network" $(ARGS)
 
 lint: setup ## style and layout of the code
 	$(BIN)/ruff check .

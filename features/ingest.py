@@ -89,13 +89,23 @@ def audit(store: Store, market: MarketSpec, as_of: np.datetime64 | None = None) 
         prices = {market.segments[pair.large].price, market.segments[pair.small].price}
         newest = stored.loc[stored["series"].isin(prices), "known_at"]
         as_of = (newest if len(newest) else stored["known_at"]).max().to_datetime64()
+    return audit_rows(stored, store.quarantined(market.name), market, as_of)
+
+
+def audit_rows(
+    stored: pd.DataFrame, quarantined: pd.DataFrame, market: MarketSpec, as_of: np.datetime64
+) -> list[Finding]:
+    """Audit rows that were read before; arguments as `Store.observations` and `Store.quarantined` return them.
+
+    Information set: rows with known_at <= as_of.
+    """
     declared = stored["series"].isin(list(market.series))
     findings = [
         Finding(str(name), "undeclared", "warning", None, None, False, "stored, but the definition does not declare it")
         for name in sorted(stored.loc[~declared, "series"].unique())
     ]
     stored = stored[declared & (stored["known_at"] <= pd.Timestamp(as_of))]
-    held = _still_wrong(store.quarantined(market.name), stored)
+    held = _still_wrong(quarantined, stored)
     held = held[held["series"].isin(list(market.series)) & (held["known_at"] <= pd.Timestamp(as_of))]
     for row in held.to_dict("records"):
         name, period = str(row["series"]), pd.Timestamp(row["period"])

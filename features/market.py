@@ -78,7 +78,9 @@ class Schedule(Frozen):
     Tables and plots stop at `scored_until`, so that nobody tunes on the years after it; forecasts run to the end. A
     `scored_until` before `first_decision` shows nothing: the whole market is sealed. `calendar` is a name of
     `exchange_calendars`, or several joined by ``+`` for a market that is open when any of them is; `sessions` then
-    names the price series whose days are the sessions as realised: a day of the calendar that it passes over is none.
+    names the price series whose days are the sessions as realised: a day of the calendar that it passes over is none. A
+    bundle is said to be old more than `warn_after_weeks` weeks after its cut (by default one refit and four weeks) and
+    refused after `refuse_after_weeks` (two refits); the two change no number and stay out of the definition's digest.
     """
 
     calendar: str
@@ -90,6 +92,24 @@ class Schedule(Frozen):
     min_weeks: int = 104
     scored_until: date | None = None
     sessions: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    warn_after_weeks: int | None = Field(default=None, ge=1, exclude=True)
+    refuse_after_weeks: int | None = Field(default=None, ge=1, exclude=True)
+
+    @property
+    def age_limits(self) -> tuple[int, int]:
+        """Weeks after its cut from which a bundle is said to be old, and from which it is refused."""
+        warn = self.refit_weeks + 4 if self.warn_after_weeks is None else self.warn_after_weeks
+        return warn, max(2 * self.refit_weeks, warn) if self.refuse_after_weeks is None else self.refuse_after_weeks
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Schedule:
+        warn, refuse = self.age_limits
+        if not self.refit_weeks <= warn <= refuse:
+            raise ValueError(
+                "`refit_weeks`, `warn_after_weeks` and `refuse_after_weeks` must not fall; "
+                f"got {self.refit_weeks}, {warn} and {refuse}"
+            )
+        return self
 
 
 class LeverageSpec(Frozen):

@@ -24,6 +24,8 @@ STYLE_FEATURE = "style_in_force"
 DRIVERS = "drivers"
 """Name of the composites over all driver families: what the drivers say together."""
 DRIVER_FAMILIES: tuple[Family, ...] = ("macro", "flows", "rates", "turnover", "crowding", "leverage")
+_KINDS = ("direction", "tail")
+"""What a composite speaks of; the direction heads have no use for the second."""
 _MIN_WEEKS = 52
 _STATE_COLUMNS: dict[Event, tuple[tuple[str, bool], ...]] = {
     # (state, times the style in force)
@@ -74,7 +76,7 @@ def build_layout(event: Event, features: Sequence[FeatureInfo]) -> Layout:
     groups = [(DRIVERS, [info for info in features if info.family in DRIVER_FAMILIES])]
     groups += [(family, [info for info in features if info.family == family]) for family in FAMILIES]
     for group, infos in groups:
-        for kind in ("direction", "tail") if event != "large" else ("direction",):
+        for kind in _KINDS if event != "large" else _KINDS[:1]:
             signs = {info.name: info.sign if kind == "direction" else info.tail_sign for info in infos}
             signs = {name: sign for name, sign in signs.items() if sign}
             if not signs:
@@ -94,6 +96,11 @@ def build_layout(event: Event, features: Sequence[FeatureInfo]) -> Layout:
             columns.append(info.name)
             members.append(Member(len(columns) - 1, info.name, 1, False))
     return Layout(event, tuple(columns), tuple(members), signed)
+
+
+def is_composite(column: str) -> bool:
+    """Tell composites of families from states and single features by the column's name."""
+    return column.endswith(tuple(f"_{kind}" for kind in _KINDS))
 
 
 def live_features(values: pd.DataFrame) -> list[str]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
+from scipy.special import expit, logit, ndtr
 
 from features.contracts import HORIZONS, Event, FloatArray, TimeArray
-from models.design import DRIVERS, Design, training_weights
+from models.design import DRIVERS, Design, is_composite, training_weights
 from models.linear import RidgeLogit, fit_ridge_logit
 from models.settings import HeadSettings, TreeSettings
 
@@ -30,7 +31,7 @@ class Labels:
     Parameters
     ----------
     y : array
-        Outcomes.
+        Outcomes, 0 or 1, or in between where a head learns from soft ones.
     level, implied : array
         Log-odds of the climatology and of the scenario set; the latter missing where there is no set.
     dates : array of datetime64[us]
@@ -130,9 +131,8 @@ def fit_head(design: Design, labels: Labels, horizon: int, cut: np.datetime64, s
     scenario = _fit_scenario(labels, prior, weight, settings.scenario_penalty)
     start = _start(scenario, prior, labels.level, labels.implied)
     columns = linear_columns(design)
-    together = np.array([name.startswith(DRIVERS) for name in design.layout.columns[: design.layout.signed]])
-    stiffer = max(HORIZONS) / horizon
-    penalty = stiffer * np.where(together, settings.drivers_penalty, settings.ridge_penalty)
+    stiffer = _stiffer(horizon)
+    penalty = stiffer * np.array([_penalty(name, settings) for name in design.layout.columns[: design.layout.signed]])
     linear = fit_ridge_logit(
         columns, labels.y, start, weight, penalty, intercept_penalty=_HELD, cluster=cluster,
     )  # fmt: skip
@@ -140,6 +140,42 @@ def fit_head(design: Design, labels: Labels, horizon: int, cut: np.datetime64, s
     trees = replace(settings.trees, lambda_l2=stiffer * settings.trees.lambda_l2)
     boosters = _fit_trees(design, labels.y, offset, weight, trees)
     return Head(design.layout.event, horizon, scenario, prior, linear, boosters)
+
+
+def soft_direction(spread: FloatArray, sigma: FloatArray, horizon: int) -> FloatArray:
+    """Return how clearly large beat small, in [0, 1]: the label from which the direction is learned.
+
+    Phi(-spread / (sigma root h)), its log-odds times root 2: were the spread's mean m sigmas, the mean of Phi over a
+    normal outcome around it is Phi(m / root 2), which the factor undoes (METHODS 2).
+
+    Parameters
+    ----------
+    spread : array, shape (n,)
+        Realised small-minus-large log return.
+    sigma : array, shape (n,)
+        Of a week, log units.
+    horizon : int
+        Weeks.
+
+    Examples
+    --------
+    >>> soft_direction(np.array([0.0, -0.04, 0.04]), np.array([0.02, 0.02, 0.02]), 4).round(3)
+    array([0.5  , 0.913, 0.087])
+    """
+    clear = np.clip(ndtr(-spread / (sigma * np.sqrt(horizon))), 1e-6, 1 - 1e-6)
+    label: FloatArray = expit(np.sqrt(2.0) * logit(clear))
+    return label
+
+
+def _stiffer(horizon: int) -> float:
+    """By how much penalties rise as the horizon falls."""
+    return max(HORIZONS) / horizon
+
+
+def _penalty(column: str, settings: HeadSettings) -> float:
+    if column.startswith(DRIVERS):
+        return settings.drivers_penalty
+    return settings.ridge_penalty if is_composite(column) else settings.states_penalty
 
 
 def _fit_scenario(labels: Labels, prior: float, weight: FloatArray, penalty: float) -> RidgeLogit:
@@ -220,10 +256,14 @@ def calibrate(
     linear, trees = scores
     weight = training_weights(dates, head.horizon, cut, settings.halflife_years)
     half = base + linear + 0.5 * trees
-    pool = fit_ridge_logit((trees / _UNIT)[:, None], y, half, weight, settings.pool_penalty, intercept_penalty=_HELD)
+    stiffer = _stiffer(head.horizon)
+    pool = fit_ridge_logit(
+        (trees / _UNIT)[:, None], y, half, weight, stiffer * settings.pool_penalty, intercept_penalty=_HELD
+    )  # fmt: skip
     share = float(np.clip(0.5 + pool.coef[0] / _UNIT, 0.0, 1.0))
     deviation = linear + share * trees
     platt = fit_ridge_logit(
-        (deviation / _UNIT)[:, None], y, base + deviation, weight, settings.platt_slope_penalty, intercept_penalty=_HELD
+        (deviation / _UNIT)[:, None], y, base + deviation, weight, stiffer * settings.platt_slope_penalty,
+        intercept_penalty=_HELD,
     )  # fmt: skip
     return replace(head, pool=share, slope=max(1.0 + float(platt.coef[0]) / _UNIT, 0.0))

@@ -91,6 +91,15 @@ def forecast_blocks(
     return [forecast_rows(dataset, plan, cut, end) for cut, end in zip(cuts, stops, strict=True)]
 
 
+def bundle_age(dataset: Dataset, cut: np.datetime64, day: np.datetime64) -> int:
+    """Return how many decision weeks lie between a bundle's cut and a day.
+
+    Information set: the calendar up to `day`.
+    """
+    weeks = dataset.clock.index.to_numpy("datetime64[us]")
+    return int(np.searchsorted(weeks, day) - np.searchsorted(weeks, cut))
+
+
 def bundle_root(artifacts: Path, market: str, plan: Plan) -> Path:
     """Return the folder of the bundles that one version of the code trained with one configuration."""
     return artifacts / "bundles" / market / f"{plan.config_hash}-{plan.code_version}"

@@ -12,12 +12,12 @@ from models.volatility import ScenarioSettings
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """LightGBM on top of the linear part: tiny, heavily shrunk trees."""
+    """LightGBM on top of the linear part: trees of one split, heavily shrunk."""
 
     rounds: int = 60
     seeds: int = 20
-    num_leaves: int = 4
-    max_depth: int = 2
+    num_leaves: int = 2
+    max_depth: int = 1
     learning_rate: float = 0.02
     min_data_in_leaf: int = 60
     feature_fraction: float = 0.4
@@ -33,11 +33,18 @@ class HeadSettings:
 
     Penalties are in units of independent weeks: rows are weighted by uniqueness (1 / horizon, shared between the pairs
     of a date) and by an exponential decay. Those of linear part and trees are for four weeks: what drifts moves the
-    log-odds like the root of the horizon, so at one week effects are half as large and penalties four times as high.
+    log-odds like the root of the horizon, so at one week effects are half as large and penalties four times as high,
+    those of pool weight and calibration slope included.
     """
 
     ridge_penalty: float = 100.0
+    """Of the composites of single families: many noisy drivers."""
     drivers_penalty: float = 15.0
+    """Of what all drivers say together."""
+    states_penalty: float = 25.0
+    """Of the causal states: few, and read off the pair's own line."""
+    soft_direction: bool = True
+    """Whether the direction is learned from how clearly large won (`models.heads.soft_direction`), not from who won."""
     halflife_years: float = 8.0
     winsor: float = 3.0
     scenario_prior: float = 0.75

@@ -11,6 +11,8 @@ import typer
 
 from features.errors import CapshiftError, DataContractError
 from serving.article_command import article
+from serving.backfill_command import backfill
+from serving.compare_command import compare
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
 from serving.freeze_command import freeze
@@ -32,6 +34,9 @@ from serving.options import (
     TrackingUri,
     Vintages,
 )  # fmt: skip
+from serving.preflight_command import preflight
+from serving.promotion_command import models, promote, rollback
+from serving.replay_command import replay
 from serving.risk_command import risk
 from serving.sealed_command import sealed
 from serving.steps import (
@@ -47,14 +52,13 @@ from serving.steps import (
     training_plan,
 )
 from serving.style_command import ManyValues, eligible, style
+from serving.upload_command import log_or_keep, upload
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from features.contracts import Dataset
     from features.market import MarketSpec
-    from models.schedule import Plan
     from training.study import Study
 
 app = typer.Typer(
@@ -178,16 +182,14 @@ def backtest(
     the MLflow run.
     """
     from serving.output import write_atomic, write_parquet, write_text
-    from training.experiment import baseline_table, results_markdown
+    from training.experiment import results_markdown
 
     spec = market_spec(market)
     if source is not None or spec.simulated:
         ingest_source(spec, source, artifacts, seed)
     observations, day = stored_decision(spec, artifacts, as_of)
-    study, dataset, plan = _study(spec, observations, day, artifacts, jobs, tracking_uri)
+    study, table = _study(spec, observations, day, artifacts, jobs, tracking_uri, baselines=True)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
-    with progress_bars() as progress:
-        table = baseline_table(study.shown, dataset, plan, study.implied, progress=progress)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
     results = results_markdown(table, spec.simulated, spec.schedule.scored_until)
     write_text(scores.with_suffix(".md"), results)
@@ -271,6 +273,14 @@ app.command()(risk)
 app.command()(style)
 app.command(cls=ManyValues)(eligible)
 app.command()(article)
+app.command()(models)
+app.command()(promote)
+app.command()(rollback)
+app.command()(upload)
+app.command()(preflight)
+app.command()(backfill)
+app.command()(compare)
+app.command()(replay)
 
 
 def main() -> None:
@@ -312,22 +322,29 @@ def _study(
     artifacts: Path,
     jobs: int,
     tracking_uri: str | None,
-) -> tuple[Study, Dataset, Plan]:
-    """Run the study of a market up to a day and log it; a tracking server that is down costs a warning."""
+    *,
+    baselines: bool = False,
+) -> tuple[Study, pd.DataFrame]:
+    """Run the study of a market up to a day and log it; a tracking server that is down costs a warning.
+
+    Returns the study and the score table of the heads and, where wanted, of every baseline.
+    """
+    from dataclasses import replace
+
     from serving.forecast import dataset_for
-    from training.experiment import run_study
-    from training.tracking import TrackingError, log_study
+    from training.experiment import baseline_table, run_study
 
     dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
     with progress_bars() as progress:
         study = run_study(
             dataset, plan, artifacts, scored_until=spec.schedule.scored_until, jobs=jobs, progress=progress
         )
-    try:
-        log_study(study, tracking_uri or f"sqlite:///{artifacts / 'mlflow.db'}")
-    except TrackingError as error:
-        typer.echo(f"warning: {error}", err=True)
-    return study, dataset, plan
+        table = study.scores
+        if baselines:
+            table = baseline_table(study.shown, dataset, plan, study.implied, progress=progress)
+            study = replace(study, baselines=table)
+    log_or_keep(study, artifacts, tracking_uri)
+    return study, table
 
 
 if __name__ == "__main__":

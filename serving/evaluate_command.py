@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,6 +130,72 @@ def ablation(
     write_text(table.with_suffix(".md"), found.markdown)
     typer.echo(found.markdown)
     typer.echo(f"{len(found.table)} rows in {table}")
+
+
+@evaluate.command()
+def labels(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    until: Until = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the trees under every definition.")] = 3,
+    jobs: Jobs = 2,
+    seed: Seed = 0,
+) -> None:
+    """Run the heads under other definitions of the events, to see whether the conclusion hangs on the labels.
+
+    Reads the store, after ingesting SOURCE where one is named; writes ARTIFACTS/MARKET/labels.csv and labels.md.
+    Finished definitions are kept in ARTIFACTS/MARKET/evidence: an interrupted run goes on.
+    """
+    from serving.output import write_atomic, write_text
+    from training.label_study import label_study
+
+    spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    with progress_bars() as progress:
+        study = label_study(
+            dataset, training_plan(spec), artifacts, until=last, seeds=seeds, jobs=jobs, progress=progress
+        )
+    table = write_atomic(artifacts / spec.name / "labels.csv", lambda path: study.table.to_csv(path, index=False))
+    write_text(table.with_suffix(".md"), study.markdown)
+    typer.echo(study.markdown)
+    typer.echo(f"{len(study.table)} rows in {table}")
+
+
+@evaluate.command()
+def alarms(
+    market: Market = "sample",
+    source: Source = None,
+    artifacts: Artifacts = DEFAULT_ARTIFACTS,
+    until: Until = None,
+    jobs: Jobs = 2,
+    seed: Seed = 0,
+) -> None:
+    """Raise crash alarms with the heads and with rivals: episodes, lead time, false alarms, and the same by chance.
+
+    Reads the store, after ingesting SOURCE where one is named, and the parts of `evaluate heads` where they are there;
+    writes ARTIFACTS/MARKET/alarms.csv, alarm_episodes.csv, alarms.md and alarms_1w.png, alarms_4w.png.
+    """
+    import numpy as np
+
+    from serving.output import write_atomic, write_text
+    from training.alarm_study import alarm_study
+    from training.evidence_plots import alarm_figure
+    from training.evidence_run import evidence_run
+
+    spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    plan = training_plan(spec)
+    with progress_bars() as progress:
+        run = evidence_run(dataset, plan, artifacts, until=last, jobs=jobs, progress=progress)
+    days = run.heads["decision_date"].to_numpy("datetime64[D]")
+    study = alarm_study(run.models, dataset, f"{np.min(days)} to {np.max(days)}")
+    folder = artifacts / spec.name
+    write_atomic(folder / "alarms.csv", lambda path: study.table.to_csv(path, index=False))
+    write_atomic(folder / "alarm_episodes.csv", lambda path: study.episodes.to_csv(path, index=False))
+    for weeks, records in study.records.items():
+        draw = partial(alarm_figure(records, weeks, dataset.simulated).savefig, format="png")
+        write_atomic(folder / f"alarms_{weeks}w.png", draw)
+    write_text(folder / "alarms.md", study.markdown)
+    typer.echo(study.markdown)
 
 
 def _beyond(spec: MarketSpec, last: np.datetime64 | None) -> str:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import EVENTS, HORIZONS, TAIL_COLUMNS, Dataset, Event, Style
 from features.dataset import build_dataset, decision_times, market_calendar
@@ -123,6 +124,18 @@ def make_forecast(
 
     Information set: rows with known_at <= the decision.
     """
+    with threadpool_limits(1, "blas"):  # the last digits of a product depend on the number of threads
+        return _forecast(market, observations, dataset, bundle, plan, headline)
+
+
+def _forecast(
+    market: MarketSpec,
+    observations: pd.DataFrame,
+    dataset: Dataset,
+    bundle: Bundle,
+    plan: Plan,
+    headline: str | None,
+) -> Call:
     day = dataset.clock.index[-1].to_datetime64().astype("datetime64[us]")
     rows = forecast_rows(dataset, plan, day, None)
     headline = headline or market.headline

@@ -47,3 +47,18 @@ def record_forecast(spec: MarketSpec, rows: pd.DataFrame, location: str | None, 
     kinds += [f"{done.revised} revising an earlier call"] if done.revised else []
     what = f" ({', '.join(kinds)})" if kinds else ""
     typer.echo(f"ledger: {done.added} recorded{what}, {done.unchanged} there already; head: {done.head.line()}")
+
+
+def record_backfilled(spec: MarketSpec, rows: pd.DataFrame, location: str, artifacts: Path) -> dict[str, int]:
+    """Append a past day's rows to the ledger, quietly; return how many were recorded and how many were there.
+
+    Raises
+    ------
+    CapshiftError
+        If the ledger did not take them; running again records what is missing.
+    """
+    from serving.ledger import Ledger
+    from serving.ledger_entry import ledger_entries
+
+    done = Ledger(location, artifacts).append(ledger_entries(spec, rows), utc_now())
+    return {"recorded": done.added, "of them backfilled": done.backfilled, "there already": done.unchanged}

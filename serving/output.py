@@ -70,6 +70,22 @@ def write_text(path: Path, text: str) -> Path:
     return write_atomic(path, lambda work: work.write_text(text, encoding="utf-8"))
 
 
+def forecast_text(forecast: Forecast) -> str:
+    """Return a forecast as it is stored; a forecast has one text, so that two can be compared byte by byte."""
+    import json
+
+    return json.dumps(forecast.to_json(), ensure_ascii=False, indent=1)
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a frame as the parquet file that is written of it."""
+    import io
+
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
 def write_parquet(path: Path, frame: pd.DataFrame) -> Path:
     """Write a frame as parquet atomically."""
     return write_atomic(path, lambda work: frame.to_parquet(work, index=False))

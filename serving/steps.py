@@ -184,13 +184,21 @@ def publish(
     ledger does not take stays written, and the failure is an error; run again to record it. Exit code 5 if the headline
     abstains; that is recorded too.
     """
-    import json
-
     from models.bundle import Bundle
     from models.schedule import bundle_folder, bundle_root, day_text, last_cut
+    from serving.champion_note import champion_warning
     from serving.forecast import dataset_for, make_forecast
     from serving.ledger_step import record_forecast
-    from serving.output import forecast_path, note_path, scenario_path, write_atomic, write_parquet, write_text
+    from serving.model_age import age_warning
+    from serving.output import (
+        forecast_path,
+        forecast_text,
+        note_path,
+        scenario_path,
+        write_atomic,
+        write_parquet,
+        write_text,
+    )  # fmt: skip
     from serving.report.note import render_note
 
     if choice.pair is not None and choice.pair not in spec.pairs:
@@ -208,12 +216,15 @@ def publish(
                     f"{spec.name}` or `capshift weekly`"
                 )
             train_first()
-    call = make_forecast(spec, observations, dataset, Bundle.load(bundle), plan, choice.pair)
+    loaded = Bundle.load(bundle)
+    if old := age_warning(spec, dataset, loaded.cut, day):
+        typer.echo(f"warning: {old}", err=True)
+    if other := champion_warning(artifacts, spec.name, loaded.config_hash):
+        typer.echo(f"warning: {other}", err=True)
+    call = make_forecast(spec, observations, dataset, loaded, plan, choice.pair)
     result = call.forecast
     text = day_text(day)
-    write_text(
-        forecast_path(artifacts, spec.name, text, "json"), json.dumps(result.to_json(), ensure_ascii=False, indent=1)
-    )
+    write_text(forecast_path(artifacts, spec.name, text, "json"), forecast_text(result))
     written = write_parquet(forecast_path(artifacts, spec.name, text, "parquet"), call.rows)
     if call.scenarios is not None:
         write_atomic(scenario_path(artifacts, spec.name, text), call.scenarios.save)

@@ -219,7 +219,7 @@ def confidence_set(
 
 
 def comparison_table(
-    losses: Mapping[str, FloatArray], dates: TimeArray, model: str, horizon_weeks: int
+    losses: Mapping[str, FloatArray], dates: TimeArray, model: str, horizon_weeks: int, *, draws: int = DRAWS
 ) -> pd.DataFrame:
     """Compare one model with every other on the same rows.
 
@@ -230,6 +230,8 @@ def comparison_table(
     model : str
         The one that claims to be better.
     horizon_weeks : int
+    draws : int
+        Of the bootstraps.
 
     Returns
     -------
@@ -248,18 +250,19 @@ def comparison_table(
     if model not in losses:
         raise DataContractError(f"`model` must be one of {', '.join(losses)}; got {model!r}")
     by_date = losses_by_date(losses, dates)
-    table = confidence_set(by_date).rename(columns={"p_value": "mcs_p_value", "included": "mcs_included"})
+    table = confidence_set(by_date, draws=draws).rename(columns={"p_value": "mcs_p_value", "included": "mcs_included"})
     kept = np.isfinite(np.column_stack(list(losses.values()))).all(axis=1)
     own = np.where(kept, losses[model], np.nan)
     rows = {}
     for name in table.index:
         if name == model:
-            rows[name] = {"spa_p_value": superior_ability(by_date, model).consistent}
+            rows[name] = {"spa_p_value": superior_ability(by_date, model, draws=draws).consistent}
             continue
         dm = diebold_mariano(own, losses[name], dates, horizon_weeks)
         rows[name] = {
             "difference": dm.mean, "low": dm.low, "high": dm.high, "dm_statistic": dm.statistic,
-            "dm_p_value": dm.p_value, "spa_p_value": superior_ability(by_date[[name, model]], name).consistent,
+            "dm_p_value": dm.p_value,
+            "spa_p_value": superior_ability(by_date[[name, model]], name, draws=draws).consistent,
         }  # fmt: skip
     columns = ["difference", "low", "high", "dm_statistic", "dm_p_value", "spa_p_value"]
     return table.join(pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import EVENTS, HORIZONS
-from training.compare import comparison_table
+from training.compare import DRAWS, comparison_table
 from training.scores import log_loss
 
 HEADS = "heads"
@@ -17,7 +17,10 @@ Progress = Callable[[str, int, int], None]
 
 
 def compare_models(
-    models: Mapping[str, pd.DataFrame], *, progress: Progress = lambda stage, done, total: None
+    models: Mapping[str, pd.DataFrame],
+    *,
+    draws: int = DRAWS,
+    progress: Progress = lambda stage, done, total: None,
 ) -> pd.DataFrame:
     """Compare the heads with every other model, all pairs pooled, for each event and horizon.
 
@@ -43,7 +46,7 @@ def compare_models(
                 losses[name] = np.full(len(rows), np.nan)
                 losses[name][known] = log_loss(p[known], y[known])
             dates = rows["decision_date"].to_numpy("datetime64[us]")
-            table = comparison_table(losses, dates, HEADS, horizon).reset_index()
+            table = comparison_table(losses, dates, HEADS, horizon, draws=draws).reset_index()
             tables.append(table.assign(event=event, horizon_weeks=horizon))
             progress("comparisons", len(tables), len(HORIZONS) * len(EVENTS))
     return pd.concat(tables, ignore_index=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from features.contracts import HORIZONS
 from features.errors import DataContractError
 from training.alarm_table import alarm_records, alarm_table
+from training.compare import DRAWS
 from training.compare_heads import HEADS, compare_models
 from training.corp import corp_table
 from training.evidence_run import EvidenceRun
@@ -78,6 +79,7 @@ def gather(
     trials: int,
     costs: Mapping[str, float] | None = None,
     *,
+    draws: int = DRAWS,
     progress: Progress = lambda stage, done, total: None,
 ) -> Evidence:
     """Compute every table.
@@ -90,6 +92,8 @@ def gather(
         Configurations that were run before; they deflate the Sharpe ratio of the rotation rule.
     costs : mapping of pair to float, optional
         Cost a side of the rotation rule, fractions; 10 basis points where a pair is not named.
+    draws : int
+        Of the bootstraps and of the outcomes that chance would draw.
     progress : callable
         Told (stage, done, total).
 
@@ -100,8 +104,8 @@ def gather(
         tables.append(score_table(frame).assign(model=name))
         progress("scores", len(tables), len(run.models))
     scores = pd.concat(tables, ignore_index=True)
-    comparisons = compare_models(run.models, progress=progress)
-    noise = noise_table(run.heads)
+    comparisons = compare_models(run.models, draws=draws, progress=progress)
+    noise = noise_table(run.heads, draws=draws)
     progress("noise floors", 1, 1)
     own = scores[scores["model"] == HEADS]
     rotated, overfitting = rotation_table(run.models, trials, costs)

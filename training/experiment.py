@@ -155,10 +155,26 @@ def baseline_table(
         raise DataContractError(
             f"market {dataset.market!r} is sealed: no decision of it may be scored; `capshift evaluate sealed` does"
         )
+    known = rival_forecasts(forecasts, dataset, plan, implied, names=names, progress=progress)
+    parts = {"heads": forecasts, **{name: with_probabilities(forecasts, frame) for name, frame in known.items()}}
+    tables = [score_table(part).assign(model=name) for name, part in parts.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def rival_forecasts(
+    forecasts: pd.DataFrame,
+    dataset: Dataset,
+    plan: Plan,
+    implied: pd.DataFrame | None = None,
+    *,
+    names: Collection[str] = NAMES,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, pd.DataFrame]:
+    """Return what the baselines forecast up to the last of the heads' rows; parameters as `baseline_table`."""
     base = climatology(dataset)[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
     last = forecasts["decision_date"].max()
     cuts = refit_cuts(dataset, plan)
-    known = baseline_forecasts(
+    return baseline_forecasts(
         dataset,
         base[base.index.get_level_values("decision_date") <= last],
         cuts[cuts <= np.datetime64(last)],
@@ -166,9 +182,6 @@ def baseline_table(
         names=names,
         progress=progress,
     )
-    parts = {"heads": forecasts, **{name: with_probabilities(forecasts, frame) for name, frame in known.items()}}
-    tables = [score_table(part).assign(model=name) for name, part in parts.items()]
-    return pd.concat(tables, ignore_index=True)
 
 
 def results_markdown(table: pd.DataFrame, simulated: bool, scored_until: date | None) -> str:

@@ -12,11 +12,11 @@ import pandas as pd
 from scipy.special import logit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.contracts import EVENTS, HORIZONS, Dataset, Event
+from features.contracts import EVENTS, HORIZONS, Dataset, Event, FloatArray
 from features.errors import BundleError, DataContractError
 from models.bundle import Bundle, Support
 from models.design import Scaler, build_design, build_layout
-from models.heads import Head, Labels, calibrate, fit_head
+from models.heads import Head, Labels, calibrate, fit_head, soft_direction
 from models.memory import Memory
 from models.predict import head_scores
 from models.schedule import Plan, bundle_folder, day_text
@@ -65,6 +65,8 @@ def _fit(dataset: Dataset, base: pd.DataFrame, volatility: Volatility, cut: np.d
                 dataset.values.loc[rows],
                 dataset.rows.loc[rows, "style"].to_numpy(np.int64),
             )
+            if event == "large" and plan.settings.soft_direction:
+                labels = replace(labels, y=_clearness(dataset, rows, horizon))
             heads[event, horizon] = fit_head(design, labels, horizon, cut, plan.settings)
     year_ago = cut - np.timedelta64(7 * _RECENT_WEEKS, "D")
     recent = dataset.values[(dates < cut) & (dates >= year_ago)].notna().any()
@@ -85,6 +87,12 @@ def _fit(dataset: Dataset, base: pd.DataFrame, volatility: Volatility, cut: np.d
         volatility=volatility,
         memory=Memory.empty(),
     )
+
+
+def _clearness(dataset: Dataset, rows: pd.MultiIndex, horizon: int) -> FloatArray:
+    """Return the soft labels of the direction at rows whose outcome has matured."""
+    spread = dataset.outcomes.xs(horizon, level="horizon_weeks").loc[rows, "spread_realised"].to_numpy(np.float64)
+    return soft_direction(spread, dataset.rows.loc[rows, "sigma"].to_numpy(np.float64), horizon)
 
 
 def cut_time(dataset: Dataset, cut: np.datetime64) -> np.datetime64:

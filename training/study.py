@@ -48,6 +48,8 @@ class Study:
         `EVENT_implied` of every row, what the untilted scenario set says (`models.implied`).
     scored_until : date, optional
         Last decision that tables and figures may show; until a configuration is frozen nobody looks at later years.
+    baselines : pandas.DataFrame, optional
+        The score table of the heads and of every baseline, see `training.experiment.baseline_table`.
     """
 
     market: str
@@ -66,6 +68,7 @@ class Study:
     contributions: Mapping[Event, Contributions] = field(default_factory=dict)
     implied: pd.DataFrame | None = None
     scored_until: date | None = None
+    baselines: pd.DataFrame | None = None
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -82,7 +85,8 @@ def write_study(study: Study, folder: Path) -> None:
     """Write a study's tables, figures and forecasts into a folder; the bundle has its own.
 
     ``config.json``, ``scores.csv``, ``yearly.csv``, ``folds.csv`` (also ``.json`` and ``.md``), ``forecasts.parquet``,
-    ``reliability_Hw.png``, ``yearly_Hw.png`` and ``shap_EVENT.png``. Files that are there are replaced.
+    ``reliability_Hw.png``, ``yearly_Hw.png`` and ``shap_EVENT.png``; ``implied.parquet`` and ``baselines.csv`` where
+    the study has them. Files that are there are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("scores", study.scores), ("yearly", study.yearly), ("folds", study.folds)):
@@ -92,6 +96,10 @@ def write_study(study: Study, folder: Path) -> None:
     text = json.dumps(study.config, indent=1, sort_keys=True, default=str, ensure_ascii=False)
     (folder / "config.json").write_text(text, encoding="utf-8")
     study.forecasts.to_parquet(folder / "forecasts.parquet")
+    if study.implied is not None:
+        study.implied.to_parquet(folder / "implied.parquet")
+    if study.baselines is not None:
+        study.baselines.to_csv(folder / "baselines.csv", index=False)
     for name, figure in _figures(study):
         figure.savefig(folder / f"{name}.png", dpi=110)
 

@@ -14,24 +14,29 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from features.errors import BundleError, CapshiftError
+from training.model_card import model_card
 from training.score_tables import POOLED
 from training.study import Study, write_study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
+    from mlflow.entities.model_registry import ModelVersion
 
 # Before MLflow is imported, or it reports home.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+KEY_TAG = "study_key"
+"""Tag that finds the run of a kept study again."""
 BUNDLE_PATH = "bundle"
 """Where the bundle lies among a run's artifacts."""
 _BATCH = 1000
@@ -58,8 +63,20 @@ def model_name(market: str) -> str:
     return f"capshift-{market}"
 
 
-def log_study(study: Study, uri: str) -> str:
-    """Log a study as one MLflow run and register its bundle as the market's champion.
+class _Standing(NamedTuple):
+    """What the registry holds before a study is logged."""
+
+    champion: ModelVersion | None
+    studies: int
+    configurations: frozenset[str]
+
+
+def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
+    """Log a study as one MLflow run and register its bundle as a version of the market's model.
+
+    The first version of a market becomes champion. A study of the champion's configuration with a later cut is a refit
+    and becomes champion too. Every other one registers as `challenger` and waits for the gate; the champion's own
+    configuration and code over again gets no alias.
 
     Parameters
     ----------
@@ -67,6 +84,9 @@ def log_study(study: Study, uri: str) -> str:
     uri : str
         Tracking URI: a server, or ``sqlite:///`` and a path; then the artifacts go next to the database file, into
         ``mlflow/``.
+    kept : Path, optional
+        Folder that holds the study's files already, see `write_study`; its name is the study's key. A run of that key
+        that was finished is not logged again, only registered where that is missing.
 
     Returns
     -------
@@ -98,27 +118,35 @@ def log_study(study: Study, uri: str) -> str:
     failures = (MlflowException, SQLAlchemyError, OSError, ImportError)
     try:
         client = MlflowClient(tracking_uri=uri)
-        run = client.create_run(
-            _experiment(client, study.market, location), tags=_tags(study), run_name=_run_name(study)
-        )
+        experiment = _experiment(client, study.market, location)
+        run = None if kept is None else _finished_run(client, experiment, kept.name)
+        whole = run is not None
+        standing = _standing(client, model_name(study.market))
+        if run is None:
+            tags = _tags(study) | _standing_tags(study, standing) | ({} if kept is None else {KEY_TAG: kept.name})
+            run = client.create_run(experiment, tags=tags, run_name=_run_name(study))
     except failures as error:
         raise TrackingError(_sentence(uri, error)) from error
     try:
-        _log_run(client, run, study)
-        client.set_terminated(run.info.run_id)
+        if not whole:
+            _log_run(client, run, study, standing, kept)
+            client.set_terminated(run.info.run_id)
+            whole = kept is not None
         _register(client, run, study)
     except BaseException as error:
-        try:
-            client.set_terminated(run.info.run_id, status="FAILED")
-        except failures:
-            logging.getLogger(__name__).debug("run %s could not be marked as failed", run.info.run_id)
+        # The whole run of a kept study stays so: the next upload only registers it.
+        if not whole:
+            try:
+                client.set_terminated(run.info.run_id, status="FAILED")
+            except failures:
+                logging.getLogger(__name__).debug("run %s could not be marked as failed", run.info.run_id)
         if isinstance(error, failures):
             raise TrackingError(_sentence(uri, error)) from error
         raise
     return str(run.info.run_id)
 
 
-def _log_run(client: MlflowClient, run: Run, study: Study) -> None:
+def _log_run(client: MlflowClient, run: Run, study: Study, standing: _Standing, kept: Path | None) -> None:
     from mlflow.entities import Param
 
     run_id = run.info.run_id
@@ -128,14 +156,18 @@ def _log_run(client: MlflowClient, run: Run, study: Study) -> None:
     metrics = list(_metrics(study, run.info.start_time))
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-    with tempfile.TemporaryDirectory(prefix="capshift-") as folder:
-        write_study(study, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="capshift-") if kept is None else nullcontext(str(kept)) as folder:
+        if kept is None:
+            write_study(study, Path(folder))
+        known = {"studies": standing.studies, "configurations": len(standing.configurations | {study.config_hash})}
+        card = model_card(study, champion=_champion_words(standing.champion), **known)
+        (Path(folder) / "model_card.md").write_text(card, encoding="utf-8")
         client.log_artifacts(run_id, folder)
     client.log_artifacts(run_id, str(study.bundle_dir), BUNDLE_PATH)
 
 
 def _register(client: MlflowClient, run: Run, study: Study) -> None:
-    """Make the run's bundle the champion; the alias moves last."""
+    """Register the run's bundle once; the alias moves last."""
     from mlflow.exceptions import MlflowException
 
     name = model_name(study.market)
@@ -144,23 +176,70 @@ def _register(client: MlflowClient, run: Run, study: Study) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
-        name, f"{run.info.artifact_uri}/{BUNDLE_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
-    )
-    if study.cut >= _champion_cut(client, name):
-        client.set_registered_model_alias(name, CHAMPION, version.version)
+    known = client.search_model_versions(f"run_id='{run.info.run_id}'")
+    version = known[0] if known else None
+    if version is None:
+        version = client.create_model_version(
+            name, f"{run.info.artifact_uri}/{BUNDLE_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
+        )
+    champion = _champion(client, name)
+    alias = _alias(study, None if champion is None else champion.tags)
+    if alias is not None and (champion is None or champion.version != version.version):
+        client.set_registered_model_alias(name, alias, version.version)
 
 
-def _champion_cut(client: MlflowClient, name: str) -> str:
-    """Cut of the reigning champion: a study of an earlier day must not displace a newer bundle."""
+def _alias(study: Study, champion: Mapping[str, str] | None) -> str | None:
+    """Return the alias that a new version gets beside a champion with these tags."""
+    if champion is None:
+        return CHAMPION
+    if study.config_hash != champion.get("config_hash"):
+        return CHALLENGER
+    if study.cut > champion.get("cut", ""):
+        return CHAMPION
+    return None if study.git_commit == champion.get("git_commit") else CHALLENGER
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(client.get_model_version_by_alias(name, CHAMPION).tags.get("cut", ""))
+        return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
         if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-            return ""
+            return None
         raise
+
+
+def _standing(client: MlflowClient, name: str) -> _Standing:
+    versions = client.search_model_versions(f"name='{name}'")
+    hashes = frozenset(version.tags.get("config_hash", "") for version in versions)
+    return _Standing(_champion(client, name), len(versions), hashes)
+
+
+def _standing_tags(study: Study, standing: _Standing) -> dict[str, str]:
+    return {
+        "champion_then": _champion_words(standing.champion) or "none",
+        "champion_then_run": "" if standing.champion is None else str(standing.champion.run_id),
+        "trials": str(len(standing.configurations | {study.config_hash})),
+    }
+
+
+def _champion_words(version: ModelVersion | None) -> str | None:
+    if version is None:
+        return None
+    tags = version.tags
+    return f"version {version.version}, cut {tags.get('cut')}, configuration {tags.get('config_hash')}"
+
+
+def _finished_run(client: MlflowClient, experiment: str, key: str) -> Run | None:
+    """Return the finished run of a kept study; one that was cut off is marked as killed."""
+    finished = None
+    for run in client.search_runs([experiment], f"tags.{KEY_TAG} = '{key}'"):
+        if run.info.status == "FINISHED":
+            finished = run
+        elif run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, status="KILLED")
+    return finished
 
 
 def _experiment(client: MlflowClient, market: str, location: str | None) -> str:

@@ -69,15 +69,16 @@ def test_pool_and_slope_minimise_the_penalised_loss(horizon: int) -> None:
     def loss(log_odds: FloatArray) -> float:
         return float(weight @ (np.logaddexp(0, log_odds) - y * log_odds))
 
-    # Penalties are those of an effect of half a log-odd, hence the quarter.
+    # Penalties are those of an effect of half a log-odd, hence the quarter, and rise as the horizon falls.
+    unit = 0.5 * 0.25 * 4 / horizon
     pool = minimize_scalar(
-        lambda p: loss(base + linear + p * trees) + 0.5 * SETTINGS.pool_penalty * 0.25 * (p - 0.5) ** 2,
+        lambda p: loss(base + linear + p * trees) + unit * SETTINGS.pool_penalty * (p - 0.5) ** 2,
         bounds=(0, 1), method="bounded", options={"xatol": 1e-9},
     ).x  # fmt: skip
     assert fitted.pool == pytest.approx(pool, abs=1e-5)
     deviation = linear + pool * trees
     slope = minimize_scalar(
-        lambda s: loss(base + s * deviation) + 0.5 * SETTINGS.platt_slope_penalty * 0.25 * (s - 1) ** 2,
+        lambda s: loss(base + s * deviation) + unit * SETTINGS.platt_slope_penalty * (s - 1) ** 2,
         bounds=(0, 5), method="bounded", options={"xatol": 1e-9},
     ).x  # fmt: skip
     assert fitted.slope == pytest.approx(slope, abs=1e-4)

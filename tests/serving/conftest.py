@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving.postgres import MakePlace, postgres_places
+from tests.serving.small_market import small_artifacts
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "ledger.db")
     place: str = request.getfixturevalue("make_place")()
     return place
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return artefacts of the small SIMULATED market, trained; shared, so nobody may change them."""
+    return small_artifacts(tmp_path_factory.mktemp("small"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,18 @@ class TestLine:
         assert code == 0, err
         stored = json.loads((trained / "sample" / "forecasts" / "2023-10-13.json").read_text(encoding="utf-8"))
         assert stored["bundle_cut"] == "2023-06-02"
+
+    def test_a_forecast_asks_no_registry(self, trained: Path, market: Path, tmp_path: Path) -> None:
+        """MLflow is not even imported, and a tracking server that is down is no concern of scoring."""
+        program = "import sys; from serving import cli; cli.main(); print('mlflow' in sys.modules)"
+        arguments = ["forecast", "--market", str(market), "--artifacts", str(trained), "--as-of", "2023-11-17"]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments, "--ledger", str(tmp_path / "ledger.db")],
+            capture_output=True, text=True, check=False, env=os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("False\n")
+        assert "warning" not in done.stderr
 
     def test_backtest_writes_every_pair_and_horizon(self, trained: Path, market: Path, run, tmp_path: Path) -> None:
         out = tmp_path / "forecasts.parquet"

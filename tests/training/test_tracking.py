@@ -10,63 +10,22 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from features.contracts import EVENTS
 from features.errors import BundleError, DataContractError
-from serving.registry import CHAMPION, champion_bundle, tracking_uri
-from training.plots import Contributions
+from serving.registry import CHALLENGER, CHAMPION, champion_bundle, registered_bundle, tracking_uri
+from tests.training.study_toy import study
 from training.score_tables import score_table, yearly_table
 from training.study import Study, write_study
 from training.tracking import TrackingError, log_study, model_name
 
 ARTIFACTS = {
-    "bundle", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv", "yearly.csv",
+    "bundle", "model_card.md", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv",
+    "yearly.csv",
     "reliability_1w.png", "reliability_4w.png", "yearly_1w.png", "yearly_4w.png", "shap_crash.png",
 }  # fmt: skip
-
-
-def study(folder: Path, simulated: bool = True) -> Study:
-    """Two pairs, 60 weeks, one head's contributions and a bundle of two files."""
-    rng = np.random.default_rng(0)
-    weeks = np.datetime64("2012-10-05", "us") + np.timedelta64(7, "D") * np.arange(60)
-    frames = []
-    for pair in ("a-b", "a-c"):
-        for horizon in (1, 4):
-            frame = pd.DataFrame({"market": "sample", "pair": pair, "decision_date": weeks, "horizon_weeks": horizon})
-            for event in EVENTS:
-                frame[f"p_{event}_base"] = 0.3
-                frame[f"p_{event}"] = rng.uniform(0.2, 0.4, len(weeks))
-                frame[f"y_{event}"] = (rng.random(len(weeks)) < 0.3).astype(np.float64)
-            frames.append(frame)
-    forecasts = pd.concat(frames, ignore_index=True)
-    bundle = folder / "2013-10-04-abc"
-    (bundle / "heads").mkdir(parents=True)
-    (bundle / "manifest.json").write_text("{}")
-    (bundle / "heads" / "crash_4w.txt").write_text("tree")
-    folds = pd.DataFrame(
-        {"cut": weeks[[0, 26]], "n_train": [100, 152], "log_loss_in": [0.51, 0.5], "log_loss_out": [0.61, np.nan]}
-    )
-    names = tuple(f"feature_{number}" for number in range(4))
-    return Study(
-        market="sample",
-        simulated=simulated,
-        config={"ridge_penalty": 20.0, "trees": {"rounds": 80, "grid": [1, 2]}, "note": "x" * 7000},
-        config_hash="c0ffee",
-        snapshot_id="5eed",
-        git_commit="0123abc",
-        cut="2023-06-30",
-        forecasts=forecasts,
-        tails=pd.DataFrame({"effective_size": 900.0}, index=forecasts.index),
-        scores=score_table(forecasts),
-        yearly=yearly_table(forecasts),
-        folds=folds,
-        bundle_dir=bundle,
-        contributions={"crash": Contributions(names, rng.normal(size=(50, 4)), 0.1 * rng.normal(size=(50, 4)))},
-    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +64,7 @@ class TestRun:
         assert run.info.status == "FINISHED"
         assert run.info.run_name == "SIMULATED sample 2013-10-04-abc"
         expected = {"snapshot_id": "5eed", "config_hash": "c0ffee", "git_commit": "0123abc", "simulated": "true"}
+        expected |= {"champion_then": "none", "trials": "1"}
         assert expected.items() <= run.data.tags.items()
 
     def test_parameters_are_the_configuration(self, logged: Logged) -> None:
@@ -149,13 +109,44 @@ class TestRegistry:
         version = logged.client.get_model_version_by_alias(model_name("sample"), CHAMPION)
         assert version.tags["simulated"] == "true"
 
-    def test_a_later_study_becomes_champion(self, logged: Logged, tmp_path: Path) -> None:
-        second = replace(study(tmp_path), contributions={}, simulated=False)
-        run_id = log_study(second, logged.uri)
-        version = logged.client.get_model_version_by_alias(model_name("sample"), CHAMPION)
-        assert version.run_id == run_id
-        assert run_id in champion_bundle("sample", logged.uri).parts
-        assert logged.client.get_run(run_id).info.run_name == "sample 2013-10-04-abc"
+    @pytest.mark.parametrize(
+        ("changes", "alias"),
+        [
+            ({"cut": "2023-12-29"}, CHAMPION),
+            ({"cut": "2023-12-29", "git_commit": "4567def"}, CHAMPION),
+            ({}, None),
+            ({"cut": "2022-12-30"}, None),
+            ({"git_commit": "4567def"}, CHALLENGER),
+            ({"config_hash": "beef"}, CHALLENGER),
+            ({"config_hash": "beef", "cut": "2023-12-29"}, CHALLENGER),
+        ],
+        ids=["refit", "refit of newer code", "again", "an earlier day", "other code", "other configuration", "both"],
+    )
+    def test_which_alias_a_second_study_gets(
+        self, logged: Logged, tmp_path: Path, changes: dict[str, str], alias: str | None
+    ) -> None:
+        client, uri = logged.client, logged.uri
+        market = f"market{len(client.search_registered_models())}"
+        first = replace(study(tmp_path / "first"), simulated=False, market=market)
+        # Files that are written already, none: nothing is drawn.
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+        one = log_study(first, uri, tmp_path / "one")
+        two = log_study(replace(first, **changes), uri, tmp_path / "two")
+        aliases = client.get_registered_model(model_name(market)).aliases
+        newest = registered_bundle(market, uri, "2")
+        assert two in newest.parts
+        if alias is None:
+            assert set(aliases) == {CHAMPION}
+        else:
+            assert registered_bundle(market, uri, alias) == newest
+        if alias != CHAMPION:
+            assert one in champion_bundle(market, uri).parts
+        tags = client.get_run(two).data.tags
+        assert tags["champion_then"] == "version 1, cut 2023-06-30, configuration c0ffee"
+        assert tags["champion_then_run"] == one
+        assert tags["trials"] == ("2" if "config_hash" in changes else "1")
+        assert client.get_run(two).info.run_name == f"{market} 2013-10-04-abc"
         assert list(logged.work.iterdir()) == []
 
     def test_no_champion(self, logged: Logged) -> None:
@@ -230,7 +221,8 @@ def test_what_is_not_scored_is_not_drawn(tmp_path: Path) -> None:
 def test_a_study_on_disk_needs_no_mlflow(tmp_path: Path) -> None:
     whole = replace(study(tmp_path / "bundles"), contributions={})
     write_study(whole, tmp_path / "study")
-    assert {path.name for path in (tmp_path / "study").iterdir()} == ARTIFACTS - {"bundle", "shap_crash.png"}
+    logged_only = {"bundle", "model_card.md", "shap_crash.png"}
+    assert {path.name for path in (tmp_path / "study").iterdir()} == ARTIFACTS - logged_only
     loaded = "import sys, training.study; print({'mlflow', 'matplotlib', 'shap'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
