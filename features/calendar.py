@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -53,6 +53,19 @@ class TradingCalendar:
         """
         first, last = (f"{pd.Timestamp(day):%Y-%m-%d}" for day in (start, end))
         return cls(name, _sessions(name, first, last))
+
+    def realised(self, periods: TimeArray) -> TradingCalendar:
+        """Return the calendar without the days that passed and turned out to be no session.
+
+        Parameters
+        ----------
+        periods : array of datetime64[us]
+            Days on which there was a price; up to the newest of them every session must be one, later ones stay.
+        """
+        if not len(periods):
+            return self
+        happened = np.isin(self.sessions, periods) | (self.sessions > periods.max())
+        return TradingCalendar(self.name, self.sessions[happened])
 
     @cached_property
     def _week(self) -> IntArray:
@@ -119,6 +132,10 @@ class TradingCalendar:
 
 @lru_cache(maxsize=16)
 def _sessions(name: str, start: str, end: str) -> TimeArray:
+    if "+" in name:
+        together: TimeArray = reduce(np.union1d, [_sessions(part, start, end) for part in name.split("+")])
+        together.setflags(write=False)
+        return together
     if name not in exchange_calendars.get_calendar_names(include_aliases=True):
         raise DataContractError(f"`calendar` must be an exchange_calendars name such as XSHG or XNYS; got {name!r}")
     first, last = pd.Timestamp(start), pd.Timestamp(end)

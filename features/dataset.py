@@ -94,7 +94,7 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
     DataContractError
         If the headline pair has no prices, or if the exchange calendar ends before the last outcomes mature.
     """
-    calendar = market_calendar(market, last)
+    calendar = _sessions(market, observations, last)
     decisions = calendar.decisions()
     _check_reach(calendar, decisions, last)
     position = np.flatnonzero(decisions <= last)
@@ -144,6 +144,16 @@ def build_dataset(observations: pd.DataFrame, market: MarketSpec, last: np.datet
         clock=clock,
         sessions=calendar.sessions,
     )
+
+
+def _sessions(market: MarketSpec, observations: pd.DataFrame, last: np.datetime64) -> TradingCalendar:
+    """Return the market's sessions; where the definition says so, as realised by the decision of the last day."""
+    calendar = market_calendar(market, last)
+    if market.schedule.sessions is None:
+        return calendar
+    seen = observations["series"] == market.schedule.sessions
+    seen &= observations["known_at"] <= pd.Timestamp(decision_times(market, np.array([last]))[0])
+    return calendar.realised(observations.loc[seen, "period"].to_numpy("datetime64[us]"))
 
 
 def _log_close(price: History | None) -> History:

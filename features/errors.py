@@ -67,6 +67,12 @@ class LedgerError(CapshiftError):
     exit_code: ClassVar[int] = 4
 
 
+class FrozenError(CapshiftError):
+    """Code or configuration differ from what was frozen, or the record of it was edited."""
+
+    exit_code: ClassVar[int] = 4
+
+
 class PromotionError(CapshiftError):
     """A challenger does not pass the gate, or there is nothing to promote or to go back to."""
 

@@ -1,7 +1,7 @@
 """Market definitions: one TOML file says everything that is particular to a market.
 
-``cn``, ``us`` and ``sample`` ship with the package; any path to a file of the same form is accepted. Unknown keys are
-errors, and the resolved definition has a hash that goes into every artefact.
+``cn``, ``us``, ``europe``, ``japan`` and ``sample`` ship with the package; any path to a file of the same form is
+accepted. Unknown keys are errors, and the resolved definition has a hash that goes into every artefact.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ class Schedule(Frozen):
     """Decision clock and refit schedule.
 
     Tables and plots stop at `scored_until`, so that nobody tunes on the years after it; forecasts run to the end. A
+    `scored_until` before `first_decision` shows nothing: the whole market is sealed. `calendar` is a name of
+    `exchange_calendars`, or several joined by ``+`` for a market that is open when any of them is; `sessions` then
+    names the price series whose days are the sessions as realised: a day of the calendar that it passes over is none. A
     bundle is said to be old more than `warn_after_weeks` weeks after its cut (by default one refit and four weeks) and
     refused after `refuse_after_weeks` (two refits); the two change no number and stay out of the definition's digest.
     """
@@ -88,6 +91,7 @@ class Schedule(Frozen):
     refit_weeks: int = 26
     min_weeks: int = 104
     scored_until: date | None = None
+    sessions: str | None = Field(default=None, exclude_if=lambda value: value is None)
     warn_after_weeks: int | None = Field(default=None, ge=1, exclude=True)
     refuse_after_weeks: int | None = Field(default=None, ge=1, exclude=True)
 
@@ -181,6 +185,8 @@ class MarketSpec(Frozen):
                 problems.append(f"pair {name} names an unknown segment")
             elif self.segments[pair.large].rank >= self.segments[pair.small].rank:
                 problems.append(f"pair {name}: the rank of `large` must be smaller than that of `small`")
+        if self.schedule.sessions is not None and self.schedule.sessions not in self.series:
+            problems.append(f"schedule names the unknown series {self.schedule.sessions}")
         if sum(pair.headline for pair in self.pairs.values()) != 1:
             problems.append("exactly one pair must be the headline")
         if self.leverage is not None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from features.contracts import BoolArray, Family, FloatArray, TimeArray
 
 Frequency = Literal["daily", "weekly", "monthly"]
-Shape = Literal["bars", "daily", "monthly", "wide", "releases", "dated"]
+Shape = Literal["bars", "daily", "monthly", "wide", "releases", "dated", "factor", "factor_index"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri"]
 
 
@@ -80,7 +80,12 @@ class Break(Frozen):
 
 
 class SeriesSpec(Frozen):
-    """One observation stream and everything that decides when and whether it may be used."""
+    """One observation stream and everything that decides when and whether it may be used.
+
+    `also` names other places of the file, tried in their order. The shapes ``factor`` and ``factor_index`` read a file
+    of daily factor returns, see `features.sources.factors`: `column` is a factor, or the legs whose returns make up an
+    index.
+    """
 
     name: str
     unit: str
@@ -88,6 +93,7 @@ class SeriesSpec(Frozen):
     frequency: Frequency
     known: Rule
     file: str | None = None
+    also: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
     shape: Shape = "daily"
     column: str = "value"
     key: str | None = None

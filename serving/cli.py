@@ -15,6 +15,7 @@ from serving.backfill_command import backfill
 from serving.compare_command import compare
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
+from serving.freeze_command import freeze
 from serving.index_command import index
 from serving.ledger_command import ledger as ledger_group
 from serving.options import (
@@ -37,6 +38,7 @@ from serving.preflight_command import preflight
 from serving.promotion_command import models, promote, rollback
 from serving.replay_command import replay
 from serving.risk_command import risk
+from serving.sealed_command import sealed
 from serving.steps import (
     Choice,
     ingest_source,
@@ -96,6 +98,8 @@ def _defaults(group: Any, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+evaluate.command()(freeze)
+evaluate.command()(sealed)
 app.add_typer(evaluate)
 app.add_typer(index)
 app.add_typer(ledger_group)

@@ -33,6 +33,10 @@ Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processe
 Seed = Annotated[int, typer.Option(envvar="CAPSHIFT_SEED", min=0, help="Seed of a simulated market.")]
 Lang = Annotated[Language, typer.Option(envvar="CAPSHIFT_LANG", help="Language of the note.")]
 Pair = Annotated[str | None, typer.Option(envvar="CAPSHIFT_PAIR", help="Pair that leads the note.")]
+FrozenFile = Annotated[
+    Path | None,
+    typer.Option("--frozen", help="The frozen configurations; configs/frozen.toml of the checkout by default."),
+]
 TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; by default a SQLite file in the artefacts folder."),

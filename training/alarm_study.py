@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from features.contracts import HORIZONS, Dataset
 from training.alarm_table import AlarmRecord, alarm_records, alarm_table
-from training.evidence_run import HEADS
+from training.compare_heads import HEADS
 from training.evidence_sections import table as markdown_table
 from training.score_tables import POOLED
 

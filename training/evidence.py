@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from features.contracts import EVENTS, HORIZONS
+from features.contracts import HORIZONS
 from features.errors import DataContractError
 from training.alarm_table import alarm_records, alarm_table
-from training.compare import DRAWS, comparison_table
+from training.compare import DRAWS
+from training.compare_heads import HEADS, compare_models
 from training.corp import corp_table
-from training.evidence_run import HEADS, EvidenceRun
+from training.evidence_run import EvidenceRun
 from training.noise import noise_table
 from training.overfitting import Overfitting, backtest_overfitting
 from training.rotation import rotation, rotation_summary
 from training.score_tables import score_table, yearly_table
-from training.scores import log_loss
 from training.sharpe import deflated_sharpe, weekly_ratios
 from training.verdicts import Target, suspicions, verdict_table
 
@@ -124,42 +124,6 @@ def gather(
         suspicions=suspicions(own, noise),
         trials=trials,
     )
-
-
-def compare_models(
-    models: Mapping[str, pd.DataFrame],
-    *,
-    draws: int = DRAWS,
-    progress: Progress = lambda stage, done, total: None,
-) -> pd.DataFrame:
-    """Compare the heads with every other model, all pairs pooled, for each event and horizon.
-
-    Parameters
-    ----------
-    models : mapping of str to pandas.DataFrame
-        The same rows in the same order, `heads` among them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `event, horizon_weeks, model` and the columns of `training.compare.comparison_table`; rows on which a model has
-        no probability are left out for all. Information set: matured outcomes.
-    """
-    tables = []
-    for horizon in HORIZONS:
-        for event in EVENTS:
-            losses = {}
-            for name, frame in models.items():
-                rows = frame[frame["horizon_weeks"] == horizon]
-                y, p = (rows[f"{kind}_{event}"].to_numpy(dtype=np.float64, na_value=np.nan) for kind in ("y", "p"))
-                known = np.isfinite(y) & np.isfinite(p)
-                losses[name] = np.full(len(rows), np.nan)
-                losses[name][known] = log_loss(p[known], y[known])
-            dates = rows["decision_date"].to_numpy("datetime64[us]")
-            table = comparison_table(losses, dates, HEADS, horizon, draws=draws).reset_index()
-            tables.append(table.assign(event=event, horizon_weeks=horizon))
-            progress("comparisons", len(tables), len(HORIZONS) * len(EVENTS))
-    return pd.concat(tables, ignore_index=True)
 
 
 def rotation_table(

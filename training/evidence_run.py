@@ -17,12 +17,12 @@ from models.implied import Refits
 from models.schedule import Plan, bundle_root, forecast_blocks, refit_cuts
 from models.volatility import VolatilityParams
 from training.baselines import NAMES, baseline_forecasts, with_probabilities
+from training.compare_heads import HEADS
 from training.experiment import fold_table
 from training.explained import Explained, explained
 from training.heads_walk import Start, heads_walk, prepare
 from training.parts import Parts, part_key
 
-HEADS = "heads"
 Progress = Callable[[str, int, int], None]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import EVENTS, HORIZONS
+from training.compare_heads import HEADS
 from training.evidence import ROTATION_WEEKS, Evidence
-from training.evidence_run import HEADS
 from training.score_tables import POOLED
 
 _HEAD = ("event", "horizon_weeks")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import EVENTS, Dataset, Event
+from features.errors import DataContractError
 from models.bundle import Bundle
 from models.climatology import climatology
 from models.explain import explain
@@ -144,7 +145,16 @@ def baseline_table(
     -------
     pandas.DataFrame
         `score_table` with the column `model`: `heads`, then baselines in the order of their registry.
+
+    Raises
+    ------
+    DataContractError
+        If there is nothing to score.
     """
+    if forecasts.empty:
+        raise DataContractError(
+            f"market {dataset.market!r} is sealed: no decision of it may be scored; `capshift evaluate sealed` does"
+        )
     known = rival_forecasts(forecasts, dataset, plan, implied, names=names, progress=progress)
     parts = {"heads": forecasts, **{name: with_probabilities(forecasts, frame) for name, frame in known.items()}}
     tables = [score_table(part).assign(model=name) for name, part in parts.items()]

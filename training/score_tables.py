@@ -26,6 +26,11 @@ POOLED = "pooled"
 SEED = 20120106
 """Seed of the intervals: a table of the same forecasts is the same table."""
 _KEYS = ("pair", "decision_date", "horizon_weeks")
+_COLUMNS = (
+    "event", "horizon_weeks", "pair", "n", "n_dates", "n_unmatured", "n_abstained", "base_rate", "mean_p",
+    "skill_log_loss", "skill_low", "skill_high", "skill_brier", "slope", "slope_error", "slope_vs_base",
+    "slope_vs_base_error", "sharpness", "noise_floor",
+)  # fmt: skip
 
 
 def matured_sample(forecasts: pd.DataFrame, event: Event) -> Sample:
@@ -62,7 +67,7 @@ def score_table(forecasts: pd.DataFrame) -> pd.DataFrame:
 
     Information set: matured outcomes.
     """
-    return pd.DataFrame([_scores(*group) for group in scored_groups(forecasts)])
+    return pd.DataFrame([_scores(*group) for group in scored_groups(forecasts)], columns=list(_COLUMNS))
 
 
 def yearly_table(forecasts: pd.DataFrame) -> pd.DataFrame:

@@ -54,7 +54,10 @@ def load_targets(market: str, path: Path | None = None) -> dict[str, Target]:
 
 
 def verdict_table(
-    scores: pd.DataFrame, comparisons: pd.DataFrame, stability: pd.DataFrame, targets: Mapping[str, Target]
+    scores: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    stability: pd.DataFrame | None,
+    targets: Mapping[str, Target],
 ) -> pd.DataFrame:
     """Hold every claim against its figure.
 
@@ -64,8 +67,8 @@ def verdict_table(
         `training.score_tables.score_table` of the heads.
     comparisons : pandas.DataFrame
         `training.compare.comparison_table` of every head with `event, horizon_weeks, model`.
-    stability : pandas.DataFrame
-        `training.explained.Explained.table`.
+    stability : pandas.DataFrame or None
+        `training.explained.Explained.table`; without it nothing is said of explanations.
     targets : mapping of str to Target
 
     Returns
@@ -85,6 +88,8 @@ def verdict_table(
         rows.append((head, f"calibration slope in [{SLOPE[0]}, {SLOPE[1]}]", f"{slope:.2f}", _inside(slope)))
         mine = comparisons[(comparisons["event"] == event) & (comparisons["horizon_weeks"] == horizon)]
         rows += [(head, *line) for line in _rivals(mine.set_index("model"))]
+        if stability is None:
+            continue
         seeds = stability.set_index(["event", "horizon_weeks"])["seeds"].get((event, horizon), np.nan)
         claim = f"order of drivers over seeds {RANK_TARGET} or more"
         rows.append((head, claim, f"{seeds:.2f}", None if np.isnan(seeds) else bool(seeds >= RANK_TARGET)))

@@ -15,6 +15,7 @@ from features.errors import DataContractError
 from features.frames import OBSERVATION_COLUMNS
 from features.market import MarketSpec, SeriesSpec, VintageFiles
 from features.publication import clock_offset, known_times, rule_days
+from features.sources.factors import DATE, FactorTable
 from features.sources.table import Table
 
 _CALENDAR_START = "1990-01-01"
@@ -72,6 +73,15 @@ def read_folder(market: MarketSpec, root: Path, now: np.datetime64, *, vintages:
     return FolderRead(pd.concat(frames, ignore_index=True), tuple(absent))
 
 
+def series_file(spec: SeriesSpec, root: Path) -> Path | None:
+    """Return the file of a series below a data root, CSV or parquet, the first place that holds one; None if none."""
+    for name in () if spec.file is None else (spec.file, *spec.also):
+        for path in (root / name, *((root / name).with_suffix(suffix) for suffix in (".parquet", ".CSV"))):
+            if path.exists():
+                return path
+    return None
+
+
 class _Reader:
     """Reads the files of one market below one root, each file once."""
 
@@ -84,13 +94,13 @@ class _Reader:
         local = pd.Timestamp(now).tz_localize("UTC").tz_convert(self.timezone)
         self.today = np.datetime64(local.date(), "us")
         self.tables: dict[Path, Table] = {}
+        self.factors: dict[Path, FactorTable] = {}
 
     def find(self, spec: SeriesSpec) -> Path | None:
-        """Return the file of a series, CSV or parquet; None if the series is optional and has none."""
-        if spec.file is not None:
-            for path in (self.root / spec.file, (self.root / spec.file).with_suffix(".parquet")):
-                if path.exists():
-                    return path
+        """Return the file of a series; None if the series is optional and has none."""
+        found = series_file(spec, self.root)
+        if found is not None:
+            return found
         if spec.optional:
             return None
         if spec.file is None:
@@ -111,6 +121,8 @@ class _Reader:
 
     def series(self, spec: SeriesSpec, path: Path) -> pd.DataFrame:
         """Return the observations of one series."""
+        if spec.shape in ("factor", "factor_index"):
+            return self._factor(spec, path)
         table = self.table(path)
         if spec.shape == "releases":
             return self._releases(spec, table)
@@ -140,6 +152,21 @@ class _Reader:
             table.complain(stated > self.now, "`known_at` lies in the future; correct it", "known_at")
             known, estimated = np.where(np.isnat(stated), known, stated), estimated & np.isnat(stated)
         return _frame(spec.name, period, known, value, estimated)
+
+    def _factor(self, spec: SeriesSpec, path: Path) -> pd.DataFrame:
+        """Read a daily factor, or the index of its legs."""
+        if path not in self.factors:
+            self.factors[path] = FactorTable.read(path)
+        factors = self.factors[path]
+        table = factors.table
+        table.require([DATE])
+        period = table.dates(DATE)
+        table.complain(period > self.today, f"{DATE} lies in the future; correct it", DATE)
+        table.ascending(DATE, period)
+        value = factors.returns(spec.column) if spec.shape == "factor" else factors.index(spec.column)
+        keep = _some(table, spec, value)
+        known, estimated = known_times(spec, period[keep], None, self.calendar, self.timezone)
+        return _frame(spec.name, period[keep], known, value[keep], estimated)
 
     def _releases(self, spec: SeriesSpec, table: Table) -> pd.DataFrame:
         """Read a stream of releases; a row's period is its release date, `previous` revises the month before.

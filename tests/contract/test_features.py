@@ -190,7 +190,7 @@ def test_catalogue(market: str) -> None:
     spec = MARKETS[market]
     infos = feature_infos(spec)
     assert [info.name for info in infos] == list(spec.features)
-    assert 40 <= len(infos) <= 60
+    assert (30 if market in ("europe", "japan") else 40) <= len(infos) <= 60
     for info in infos:
         assert info.why
         assert info.unit

@@ -38,7 +38,7 @@ def test_a_market_without_a_table_has_no_events() -> None:
     assert load_events("us") == ()
     assert load_events("../cn") == ()
     # The folder of tables is not taken for a market.
-    assert builtin_markets() == ["cn", "sample", "us"]
+    assert builtin_markets() == ["cn", "europe", "japan", "sample", "us"]
 
 
 def test_marks_between_two_days_include_both() -> None:

@@ -19,6 +19,8 @@ from features.sources.folder import read_folder
 from features.store import Store
 
 NAMES = ("cn", "us", "sample")
+FACTORS = ("europe", "japan")
+"""Markets made of factors, which have fewer features."""
 TINY = """
 name = "tiny"
 title = "Tiny"
@@ -207,13 +209,31 @@ def test_a_definition_in_another_encoding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cm", "nowhere/cn.toml", "README.md", ""])
 def test_a_market_that_does_not_exist(name: str) -> None:
-    with pytest.raises(DefinitionError, match=f"one of cn, sample, us or the path of a .toml file; got '{name}'"):
+    with pytest.raises(
+        DefinitionError, match=f"one of cn, europe, japan, sample, us or the path of a .toml file; got '{name}'"
+    ):
         load_market(name)
 
 
 # ------------------------------------------------------------------------------------------------------- what ships
-def test_three_markets_ship() -> None:
-    assert builtin_markets() == sorted(NAMES)
+def test_five_markets_ship() -> None:
+    assert builtin_markets() == sorted(NAMES + FACTORS)
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_a_market_of_factors(name: str) -> None:
+    market = load_market(name)
+    assert (market.name, market.headline, list(market.pairs), market.simulated) == (name, "smb", ["smb"], False)
+    families = {feature.family for feature in market.features.values()}
+    assert families == {"macro", "flows", "rates", "crowding", "leverage", "style", "calendar"}
+    # Sealed as a whole: nothing that is shown reaches the first forecast.
+    assert market.schedule.scored_until is not None
+    assert market.schedule.scored_until < market.schedule.first_decision
+    # What lies in another market's folder is optional; what the line is made of is not.
+    for name_of, series in market.series.items():
+        assert series.file is not None
+        assert series.file.startswith((f"{name}/", "us/"))
+        assert series.optional or name_of in ("market.index", "small.index", "ff_smb")
 
 
 @pytest.mark.parametrize("name", NAMES)
