@@ -12,7 +12,6 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import serving.opened_market
-from features.errors import CapshiftError
 from serving.backfill_command import backfill
 from serving.market_score import score_market
 from tests import small
@@ -38,25 +37,11 @@ def score_elsewhere(artifacts: Path, day: str, out: Path) -> None:
         score_market("sample", day, out, artifacts)
 
 
-def fill(
-    artifacts: Path, span: tuple[str, str], out: Path, ledger: str | None, kill_at: int, steps: Connection
-) -> None:
-    """Backfill a span in one process; die before the step with a number, or else send how many there were."""
+def fill(artifacts: Path, span: tuple[str, str], out: Path, ledger: str | None, kill_at: int) -> None:
+    """Backfill a span in one process; die before the step with a number, if it comes that far."""
     _small_plan()
-    count = _watch(out, kill_at)
+    _watch(out, kill_at)
     backfill(span[0], "sample", artifacts, span[1], out, 1, "loky", ledger)
-    steps.send(count[0])
-
-
-def fill_and_tell(artifacts: Path, span: tuple[str, str], out: Path, said: Connection) -> None:
-    """Backfill a span and send the exit code and the sentence of an error."""
-    _small_plan()
-    try:
-        backfill(span[0], "sample", artifacts, span[1], out, 1, "loky", None)
-    except CapshiftError as error:
-        said.send((error.exit_code, str(error)))
-    else:
-        said.send((0, ""))
 
 
 def _small_plan() -> None:
