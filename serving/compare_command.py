@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,10 +13,9 @@ from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market, Pair
 from serving.steps import market_spec, parse_day
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 _RUN = "run:"
-_RUN_MODULE = "serving.run_compare"
 
 
 def compare(
@@ -35,7 +33,9 @@ def compare(
     """
     runs = [text.startswith(_RUN) for text in (first, second)]
     if all(runs):
-        typer.echo(_compare_runs(first.removeprefix(_RUN), second.removeprefix(_RUN), artifacts))
+        from serving.run_compare import compare_runs
+
+        typer.echo(compare_runs(first.removeprefix(_RUN), second.removeprefix(_RUN), artifacts))
         return
     if any(runs):
         raise DataContractError(f"compare two days or two runs, not one of each; got {first!r} and {second!r}")
@@ -59,20 +59,3 @@ def compare(
     console = Console(width=None if sys.stdout.isatty() else 120)
     for part in comparison_tables(found, pair or found.headline):
         console.print(part)
-
-
-def _compare_runs(first: str, second: str, artifacts: Path) -> str:
-    """Compare two runs of the tracking server.
-
-    Raises
-    ------
-    DataContractError
-        If this installation cannot.
-    """
-    try:
-        module = import_module(_RUN_MODULE)
-    except ModuleNotFoundError as error:
-        if error.name != _RUN_MODULE:
-            raise
-        raise DataContractError("this version of capshift cannot compare runs; compare two decision days") from error
-    return str(module.compare_runs(first, second, artifacts))
