@@ -48,7 +48,7 @@ def explain(
 ) -> dict[Event, Explanation]:
     """Explain every event at one horizon; arguments as `models.predict.head_scores`."""
     scores = head_scores(bundle, dataset, rows, base, horizon)
-    return {event: _explain(bundle, scores[event], event, horizon) for event in EVENTS}
+    return {event: explain_head(bundle, scores[event], event, horizon) for event in EVENTS}
 
 
 def probability_points(base: FloatArray, published: FloatArray, contributions: FloatArray) -> FloatArray:
@@ -60,7 +60,8 @@ def probability_points(base: FloatArray, published: FloatArray, contributions: F
     return contributions * rate[:, None]
 
 
-def _explain(bundle: Bundle, score: HeadScores, event: Event, horizon: int) -> Explanation:
+def explain_head(bundle: Bundle, score: HeadScores, event: Event, horizon: int) -> Explanation:
+    """Explain what `models.predict.head_scores` or `models.whatif.rescored` says of one head."""
     head = bundle.heads[event, horizon]
     design = score.design
     layout = design.layout

@@ -97,10 +97,15 @@ def judge(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Judgeme
 
     Information set: of each row, what was known at its decision; of the bundle, what matured before its cut.
     """
+    return judge_inputs(bundle, dataset.values.loc[rows], dataset.stale.loc[rows])
+
+
+def judge_inputs(bundle: Bundle, values: pd.DataFrame, stale: pd.DataFrame) -> list[Judgement]:
+    """Judge rows of feature values; `values` and `stale` as in `features.contracts.Dataset`."""
     known = [info for info in bundle.features if info.name in bundle.support.low]
     names = [info.name for info in known]
-    raw = dataset.values.loc[rows, names].to_numpy(np.float64)
-    stale = dataset.stale.loc[rows, names].to_numpy(np.bool_)
+    raw = values[names].to_numpy(np.float64)
+    old = stale[names].to_numpy(np.bool_)
     live = ~np.isnan(raw)
     low, high, least, most = (
         np.array([bound[name] for name in names])
@@ -112,8 +117,8 @@ def judge(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Judgeme
     count = live.sum(axis=1)
     families = np.array([info.family for info in known])
     judgements = []
-    for row in range(len(rows)):
-        validity, reasons = _absent(bundle.families, set(families[live[row]]), set(families[stale[row]]))
+    for row in range(len(values)):
+        validity, reasons = _absent(bundle.families, set(families[live[row]]), set(families[old[row]]))
         if not reasons:
             outside = tuple(name for name, far in zip(names, unseen[row], strict=True) if far)
             validity, reasons = _distance(outside, int(unusual[row].sum()), int(count[row]))

@@ -39,6 +39,7 @@ from serving.promotion_command import models, promote, rollback
 from serving.replay_command import replay
 from serving.risk_command import risk
 from serving.sealed_command import sealed
+from serving.serve_command import serve
 from serving.steps import (
     Choice,
     ingest_source,
@@ -281,6 +282,7 @@ app.command()(preflight)
 app.command()(backfill)
 app.command()(compare)
 app.command()(replay)
+app.command()(serve)
 
 
 def main() -> None:

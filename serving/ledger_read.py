@@ -25,7 +25,9 @@ _KINDS = {
 }
 
 
-def recorded_forecasts(ledger: Ledger, market: str | None = None) -> pd.DataFrame:
+def recorded_forecasts(
+    ledger: Ledger, market: str | None = None, *, after: int | None = None, limit: int | None = None
+) -> pd.DataFrame:
     """Return every recorded forecast in the order of recording, with its outcome where there is one.
 
     Parameters
@@ -33,6 +35,10 @@ def recorded_forecasts(ledger: Ledger, market: str | None = None) -> pd.DataFram
     ledger : Ledger
         Not verified here.
     market : str, optional
+    after : int, optional
+        Leaves out the records up to this `sequence`.
+    limit : int, optional
+        The most records that are returned.
 
     Returns
     -------
@@ -56,6 +62,10 @@ def recorded_forecasts(ledger: Ledger, market: str | None = None) -> pd.DataFram
     )
     if market is not None:
         query = query.where(forecast.c.market == market)
+    if after is not None:
+        query = query.where(forecast.c.sequence > after)
+    if limit is not None:
+        query = query.limit(limit)
     with ledger.database.reading() as connection:
         if read_identity(connection, ledger.database.name) is None:
             raise DataContractError(f"{ledger.database.name}: no ledger here; `capshift forecast` begins one")

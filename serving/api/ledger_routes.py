@@ -1,0 +1,46 @@
+"""The ledger, page by page: every recorded forecast and its outcome."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import pandas as pd
+from fastapi import APIRouter, Depends, Query
+
+from serving.api.answers import LedgerEntry, LedgerPage
+from serving.api.notice import notice_of
+from serving.api.parameters import LedgerQuery, Market
+from serving.api.problems import ApiProblem
+from serving.api.service import Service, service_of
+from serving.ledger_read import recorded_forecasts
+from serving.ledger_view import ledger_json
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/ledger/{market}", operation_id="ledger", summary="Recorded forecasts and their outcomes")
+async def ledger(
+    service: Annotated[Service, Depends(service_of)], market: Market, query: Annotated[LedgerQuery, Query()]
+) -> LedgerPage:
+    """Return a page of the ledger in the order of recording."""
+    return await service.workers.run(partial(_page, service, market, query))
+
+
+def _page(service: Service, market: str, query: LedgerQuery) -> LedgerPage:
+    book = service.ledger
+    if book.database.path is not None and not book.database.path.is_file():
+        raise ApiProblem(404, "there is no ledger yet", "`capshift forecast` begins one")
+    # One more than is shown says whether there is another page.
+    rows = recorded_forecasts(book, market, after=query.after, limit=query.limit + 1)
+    if rows.empty and query.after is None:
+        raise ApiProblem(404, f"no forecast of market {market!r} is recorded", "/v1/markets lists the markets")
+    shown = rows.head(query.limit)
+    listed = ledger_json(market, shown, pd.DataFrame())
+    return LedgerPage(
+        market=market,
+        simulated=listed["simulated"],
+        notice=notice_of(listed["simulated"]),
+        entries=[LedgerEntry.model_validate(entry) for entry in listed["calls"]],
+        next=int(shown["sequence"].iloc[-1]) if len(rows) > len(shown) else None,
+    )

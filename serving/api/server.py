@@ -1,0 +1,75 @@
+"""The process: a socket, uvicorn on it, and a quiet end when it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from dataclasses import dataclass
+
+import uvicorn
+
+from features.errors import DataContractError
+from serving.api.app import create_app
+from serving.api.log import JsonHandler, JsonLog
+from serving.api.settings import ApiSettings, is_loopback
+
+_GRACE = 20
+"""Seconds that requests at work get when the process is told to stop."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service listens; port 0 takes any that is free."""
+
+    host: str
+    port: int
+
+
+def run_server(settings: ApiSettings, address: Address) -> None:
+    """Serve until SIGTERM or SIGINT; requests at work are finished first.
+
+    Raises
+    ------
+    DataContractError
+        If the address cannot be bound.
+    """
+    log = JsonLog()
+    for name in ("uvicorn", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [JsonHandler(log)], False
+    listening = _bind(address)
+    app = create_app(settings, log)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        ws="none",
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=_GRACE,
+        h11_max_incomplete_event_size=16 * 1024,
+        http="h11",
+    )
+    # uvicorn raises the signal again when it is done; being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    host, port = listening.getsockname()[:2]
+    log("started", host=host, port=port, token=settings.token is not None, metrics=settings.metrics)
+    if settings.token is None and not is_loopback(str(host)):
+        log("warning", message="listening to other machines without a token; give one with --token-file")
+    uvicorn.Server(config).run(sockets=[listening])
+    log("stopped")
+
+
+def _bind(address: Address) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((address.host, address.port), family=family, backlog=256)
+    except (OSError, UnicodeError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise DataContractError(
+            f"`host` {address.host} and `port` {address.port} cannot be listened on: {said}; choose others"
+        ) from error

@@ -1,0 +1,30 @@
+"""Threads that compute while the loop answers others; as many as told, however slow they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class Workers:
+    """A few threads. A request that is given up frees its place in the queue; a thread at work finishes first.
+
+    Parameters
+    ----------
+    count : int
+    """
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="capshift-api")
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Call `work` in a thread and return what it returns."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Take no more work, and drop what has not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
