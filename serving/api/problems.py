@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -74,13 +74,9 @@ async def answer_invalid(request: Request, raised: Exception) -> JSONResponse:
     if not isinstance(raised, RequestValidationError):
         raise raised
     found = raised.errors()
-    where, said = "request", "cannot be read"
-    if found:
-        parts = [str(part) for part in found[0].get("loc", ())]
-        where, said = "`" + ".".join(parts[1:] or parts)[:80] + "`", str(found[0].get("msg", said))[:200]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     remedy = "/openapi.json says what is accepted"
-    return problem_response(422, f"{where}: {said}{more}", remedy, request_id(request.scope))
+    return problem_response(422, f"{_first(found)}{more}", remedy, request_id(request.scope))
 
 
 async def answer_ours(request: Request, raised: Exception) -> JSONResponse:
@@ -93,9 +89,24 @@ async def answer_ours(request: Request, raised: Exception) -> JSONResponse:
     return problem_response(status, error, remedy, request_id(request.scope), headers)
 
 
+def _first(found: Sequence[Any]) -> str:
+    """Say in words what the first finding of pydantic is."""
+    if not found:
+        return "the request breaks the contract"
+    if found[0]["type"] == "json_invalid":
+        return "the body is no JSON"
+    parts = [str(part) for part in found[0]["loc"]]
+    name, said = ".".join(parts[1:] or parts)[:80], str(found[0]["msg"])[:200]
+    return f"`{name}`: {said[:1].lower()}{said[1:]}".replace("value error, ", "", 1)
+
+
 _LOG = "the service's log says more under this number"
-_ERRORS = {404: "there is nothing at this path", 405: "this method is not allowed here"}
-_REMEDIES = {404: "/openapi.json lists the paths", 405: "the header Allow lists the methods"}
+_ERRORS = {400: "the body is no JSON", 404: "there is nothing at this path", 405: "this method is not allowed here"}
+_REMEDIES = {
+    400: "/openapi.json says what is accepted",
+    404: "/openapi.json lists the paths",
+    405: "the header Allow lists the methods",
+}
 _SAID: dict[type[CapshiftError], tuple[int, str, str]] = {
     BundleError: (503, "the bundle of this forecast cannot be used", _LOG),
     LedgerError: (503, "the ledger is damaged", "run `capshift ledger verify` on the server"),

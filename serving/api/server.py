@@ -66,8 +66,16 @@ def run_server(settings: ApiSettings, address: Address) -> None:
 
 def _bind(address: Address) -> socket.socket:
     try:
-        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address.host, address.port), family=family, backlog=256)
+        family, kind, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        # The protocol is named because asyncio sends small answers without delay only where it is.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+        except OSError:
+            listening.close()
+            raise
+        return listening
     except (OSError, UnicodeError, OverflowError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise DataContractError(
