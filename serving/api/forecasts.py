@@ -104,6 +104,8 @@ def _read(path: Path, market: str) -> Stored:
     if (forecast.market, forecast.decision_date.isoformat()) != (market, path.stem):
         raise UnreadableForecastError(f"{path}: holds {forecast.market} of {forecast.decision_date}; move it away")
     try:
+        # `to_json` would make null of a number that is none, where the contract has a number.
+        answer_bytes(json.loads(raw))
         return Stored(forecast, answer_bytes({**forecast.to_json(), "notice": notice_of(forecast.simulated)}))
     except ValueError as error:
         raise UnreadableForecastError(f"{path}: holds a number that is none; forecast it again") from error

@@ -22,7 +22,6 @@ _ROUTES = {
     "forecast": {"404": "No such forecast or pair."},
     "drivers": {"404": "No such forecast or pair."},
     "whatif": {
-        "400": "The body is no JSON.",
         "404": "No such forecast or pair.",
         "409": "The forecast abstains.",
         "422": "The request breaks the contract.",

@@ -64,6 +64,9 @@ async def answer_http(request: Request, raised: Exception) -> JSONResponse:
     """Answer an error that has a status: one of ours, an unknown path, a method that is not allowed."""
     if not isinstance(raised, HTTPException):
         raise raised
+    if raised.status_code == 400:
+        # What FastAPI says of a body that cannot be parsed for another reason than its grammar: bytes, or depth.
+        return problem_response(422, _NO_JSON, _CONTRACT, request_id(request.scope))
     remedy = raised.remedy if isinstance(raised, ApiProblem) else _REMEDIES.get(raised.status_code)
     error = raised.error if isinstance(raised, ApiProblem) else _ERRORS.get(raised.status_code, str(raised.detail))
     return problem_response(raised.status_code, error, remedy, request_id(request.scope), raised.headers)
@@ -75,8 +78,7 @@ async def answer_invalid(request: Request, raised: Exception) -> JSONResponse:
         raise raised
     found = raised.errors()
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    remedy = "/openapi.json says what is accepted"
-    return problem_response(422, f"{_first(found)}{more}", remedy, request_id(request.scope))
+    return problem_response(422, f"{_first(found)}{more}", _CONTRACT, request_id(request.scope))
 
 
 async def answer_ours(request: Request, raised: Exception) -> JSONResponse:
@@ -94,14 +96,15 @@ def _first(found: Sequence[Any]) -> str:
     if not found:
         return "the request breaks the contract"
     if found[0]["type"] == "json_invalid":
-        return "the body is no JSON"
+        return _NO_JSON
     parts = [str(part) for part in found[0]["loc"]]
     name, said = ".".join(parts[1:] or parts)[:80], str(found[0]["msg"])[:200]
     return f"`{name}`: {said[:1].lower()}{said[1:]}".replace("value error, ", "", 1)
 
 
+_NO_JSON, _CONTRACT = "the body is no JSON", "/openapi.json says what is accepted"
 _LOG = "the service's log says more under this number"
-_ERRORS = {400: "the body is no JSON", 404: "there is nothing at this path", 405: "this method is not allowed here"}
+_ERRORS = {404: "there is nothing at this path", 405: "this method is not allowed here"}
 _REMEDIES = {
     400: "/openapi.json says what is accepted",
     404: "/openapi.json lists the paths",

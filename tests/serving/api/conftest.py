@@ -121,7 +121,7 @@ def api(built: Home, serve: Serve) -> Api:
 
 def problem(response: Any, status: int, *words: str) -> dict[str, Any]:
     """Require an error in the one form, and words in it."""
-    assert response.status_code == status, response.text
+    assert response.status_code == status, response.text[:500]
     assert response.headers["content-type"] == "application/problem+json"
     said: dict[str, Any] = response.json()
     assert set(said) == {"status", "error", "remedy", "id"}

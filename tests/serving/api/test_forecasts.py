@@ -69,7 +69,8 @@ class TestForecast:
         api = serve(home.artifacts)
         path = forecast_path(home.artifacts, "cn", "2023-11-24", "json")
         text = path.read_text(encoding="utf-8")
-        for broken in (text[:5000], "[]", "", text.replace('"sigma": 0.', '"sigma": NaN, "x": 0.', 1), "[" * 10_000):
+        numbers = [text.replace('"sigma": 0.', f'"sigma": {none}, "x": 0.', 1) for none in ("NaN", "1e999", "null")]
+        for broken in (text[:5000], "[]", "", "[" * 10_000, *numbers):
             path.write_text(broken, encoding="utf-8")
             said = problem(api.client.get("/v1/forecast/cn"), 503, "log")
             assert str(path) in api.log.of("request")[-1]["reason"]

@@ -65,7 +65,7 @@ def test_refusals(api: Api, built: Home) -> None:
         problem(api.client.post("/v1/whatif/sample", content=body, headers=headers), 422)
     for body in (b"[" * 9000, b"\xff\xfe"):
         headers = {"content-type": "application/json"}
-        problem(api.client.post("/v1/whatif/sample", content=body, headers=headers), 400, "no JSON")
+        problem(api.client.post("/v1/whatif/sample", content=body, headers=headers), 422, "no JSON")
 
 
 def test_no_bundle_a_damaged_one_and_a_wrong_one(home: Home, serve: Serve) -> None:
