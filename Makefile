@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test real faults server lint format type imports slow bench wheel lock clean
+.PHONY: help setup forecast test real faults server lint format type imports slow fuzz bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,9 @@ imports: setup ## the arrows between the packages
 
 slow: setup ## statistical validity, minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not network" $(ARGS)
+
+fuzz: setup ## thousands of made-up requests to the HTTP service
+	$(BIN)/python -m pytest -m "slow or not slow" tests/serving/api/test_fuzz.py $(ARGS)
 
 bench: setup ## times of panel build, scenario set, books, trees, walk-forward and weekly run
 	$(BIN)/python tests/bench/run.py $(ARGS)

@@ -19,12 +19,18 @@ class Workers:
     """
 
     def __init__(self, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="capshift-api")
+        self._count = count
+        self._pool: ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Call `work` in a thread and return what it returns."""
+        # Called from the loop only, so that nobody else makes one meanwhile.
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="capshift-api")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """Take no more work, and drop what has not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Drop what has not begun; what has begun finishes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
