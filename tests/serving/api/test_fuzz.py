@@ -32,7 +32,6 @@ CHECKS = [
     checks.content_type_conformance,
     checks.response_schema_conformance,
     checks.response_headers_conformance,
-    checks.negative_data_rejection,
 ]
 PARAMETERS = ("drivers", "forecast", "ledger", "whatif")
 """Operations that take something."""
