@@ -38,6 +38,7 @@ from serving.preflight_command import preflight
 from serving.promotion_command import models, promote, rollback
 from serving.replay_command import replay
 from serving.risk_command import risk
+from serving.score_command import score
 from serving.sealed_command import sealed
 from serving.serve_command import serve
 from serving.steps import (
@@ -279,6 +280,7 @@ app.command()(promote)
 app.command()(rollback)
 app.command()(upload)
 app.command()(preflight)
+app.command()(score)
 app.command()(backfill)
 app.command()(compare)
 app.command()(replay)
