@@ -22,16 +22,18 @@ ROOTS = (
 """From data root to verdict."""
 
 
-def code_hash(house: Path = HOUSE) -> str:
+def code_hash(house: Path = HOUSE, roots: tuple[str, ...] = ROOTS) -> str:
     """Return the digest of every module that the roots import, directly or not, inside a function or not.
 
     Parameters
     ----------
     house : Path
         The folder that holds the packages.
+    roots : tuple of str
+        Modules to start from.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(code_modules(house).items()):
+    for name, path in sorted(code_modules(house, roots).items()):
         # Line ends as git may have changed them are no difference.
         digest.update(f"{name}\n".encode() + path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:16]

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.contracts import EVENTS, Dataset, TimeArray
+from features.contracts import Dataset
 from models.base import base_frame
 from models.implied import Refits
-from models.schedule import Plan, bundle_root, forecast_blocks, refit_cuts
+from models.schedule import Plan, bundle_root, forecast_blocks
 from models.volatility import VolatilityParams
-from training.baselines import NAMES, baseline_forecasts, with_probabilities
+from training.baselines import NAMES, with_probabilities
 from training.compare_heads import HEADS
 from training.experiment import fold_table
 from training.explained import Explained, explained
 from training.heads_walk import Start, heads_walk, prepare
+from training.kept_baselines import kept_baselines
 from training.parts import Parts, part_key
 
 Progress = Callable[[str, int, int], None]
@@ -83,9 +83,9 @@ def evidence_run(
         held |= _heads(dataset, plan, parts, (artifacts, until), jobs=jobs, progress=progress)
     implied, heads, folds, table, families = (_present(held[name]) for name in names)
     base = base_frame(dataset, implied)
-    last = heads["decision_date"].max().to_datetime64()
-    known = _baselines(dataset, plan, base, (parts, last), jobs=jobs, progress=progress)
-    models = {HEADS: heads} | {name: with_probabilities(heads, known[name]) for name in NAMES if name in known}
+    base = base[base.index.get_level_values("decision_date") <= heads["decision_date"].max()]
+    known = kept_baselines(dataset, plan, base, parts, NAMES, jobs=jobs, progress=progress)
+    models = {HEADS: heads} | {name: with_probabilities(heads, frame) for name, frame in known.items()}
     return EvidenceRun(models, folds, Explained(table, families))
 
 
@@ -149,38 +149,3 @@ def _refits(frame: pd.DataFrame) -> Refits:
         params = None if pd.isna(known["omega"]) else VolatilityParams(**known | {"converged": int(known["converged"])})
         refits.setdefault(cut, {})[segment] = params
     return refits
-
-
-def _baselines(
-    dataset: Dataset,
-    plan: Plan,
-    base: pd.DataFrame,
-    scope: tuple[Parts, np.datetime64],
-    *,
-    jobs: int,
-    progress: Progress,
-) -> dict[str, pd.DataFrame]:
-    """Forecast every baseline that is not on disk, one task each."""
-    parts, last = scope
-    rates = base[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
-    rates = rates[rates.index.get_level_values("decision_date") <= last]
-    cuts = refit_cuts(dataset, plan)
-    cuts = cuts[cuts <= last]
-    implied = base[[f"{event}_implied" for event in EVENTS]]
-    known = {name: frame for name in NAMES if (frame := parts.find(name)) is not None}
-    missing = [name for name in NAMES if name not in known]
-    workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")
-    tasks = (delayed(_baseline)(dataset, rates, cuts, implied, name) for name in missing)
-    for name, frame in zip(missing, workers(tasks), strict=True):
-        if frame is not None:
-            known[name] = parts.keep(name, frame)
-        progress("baselines", len(NAMES) - len(missing) + missing.index(name) + 1, len(NAMES))
-    return known
-
-
-def _baseline(
-    dataset: Dataset, rates: pd.DataFrame, cuts: TimeArray, implied: pd.DataFrame, name: str
-) -> pd.DataFrame | None:
-    # Sums in another order would be other bytes.
-    with threadpool_limits(1, "blas"):
-        return baseline_forecasts(dataset, rates, cuts, implied=implied, names=[name]).get(name)

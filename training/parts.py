@@ -14,6 +14,10 @@ import pandas as pd
 from features.contracts import Dataset
 from features.errors import DataContractError
 from models.schedule import Plan
+from training.code_digest import ROOTS, code_hash
+
+_CODE = (*ROOTS, "training.explained", "training.label_sets")
+"""What the parts come from: forecasts, explanations, other labels."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Parts:
 
 
 def part_key(dataset: Dataset, plan: Plan, extra: Sequence[object] = ()) -> str:
-    """Return a digest of everything that a part depends on: data, features, schedule, settings and version of the code.
+    """Return a digest of everything that a part depends on: data, features, schedule, settings and code.
 
     Parameters
     ----------
@@ -73,5 +77,5 @@ def part_key(dataset: Dataset, plan: Plan, extra: Sequence[object] = ()) -> str:
     """
     last = dataset.clock["snapshot_id"].iloc[-1]
     names = [info.name for info in dataset.features]
-    stated = (dataset.market, last, plan, names, *extra)
+    stated = (dataset.market, last, plan, names, code_hash(roots=_CODE), *extra)
     return hashlib.sha256(repr(stated).encode()).hexdigest()[:16]

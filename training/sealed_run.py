@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from features.contracts import EVENTS, Dataset, TimeArray
+from features.contracts import Dataset, TimeArray
 from features.errors import DataContractError
 from models.base import base_frame
-from models.schedule import Plan, bundle_root, day_text, refit_cuts
-from training.baselines import baseline_forecasts, with_probabilities
+from models.schedule import Plan, bundle_root, day_text
+from training.baselines import with_probabilities
 from training.compare_heads import HEADS
 from training.heads_walk import heads_walk, prepare
+from training.kept_baselines import kept_baselines
 from training.parts import Parts, part_key
 
 Progress = Callable[[str, int, int], None]
@@ -119,41 +118,8 @@ def sealed_run(
     forecasts, bundles = heads_walk(dataset, plan, start, jobs=jobs, roots=roots, progress=progress)
     heads = sealed_rows(forecasts, after)
     base = base_frame(dataset, start.implied)
-    known = _rivals(dataset, plan, base, (parts, rivals), jobs=jobs, progress=progress)
+    known = kept_baselines(dataset, plan, base, parts, rivals, jobs=jobs, progress=progress)
     models = {HEADS: heads} | {name: with_probabilities(heads, frame) for name, frame in known.items()}
     used = set(heads["bundle_cut"].to_numpy("datetime64[us]").tolist())
     refits = sum(bundle.cut.astype("datetime64[us]").item() in used for bundle in bundles)
     return SealedRun(models, refits, bundles[-1].families)
-
-
-def _rivals(
-    dataset: Dataset,
-    plan: Plan,
-    base: pd.DataFrame,
-    scope: tuple[Parts, Sequence[str]],
-    *,
-    jobs: int,
-    progress: Progress,
-) -> dict[str, pd.DataFrame]:
-    """Forecast every rival that is not on disk, one task each; one without its inputs is left out."""
-    parts, names = scope
-    rates = base[list(EVENTS)].set_axis([f"p_{event}_base" for event in EVENTS], axis=1)
-    implied = base[[f"{event}_implied" for event in EVENTS]]
-    cuts = refit_cuts(dataset, plan)
-    known = {name: frame for name in names if (frame := parts.find(name)) is not None}
-    missing = [name for name in names if name not in known]
-    workers = Parallel(n_jobs=min(jobs, max(len(missing), 1)), return_as="generator")
-    tasks = (delayed(_rival)(dataset, rates, cuts, implied, name) for name in missing)
-    for done, (name, frame) in enumerate(zip(missing, workers(tasks), strict=True), start=1):
-        if frame is not None:
-            known[name] = parts.keep(name, frame)
-        progress("rivals", len(names) - len(missing) + done, len(names))
-    return {name: known[name] for name in names if name in known}
-
-
-def _rival(
-    dataset: Dataset, rates: pd.DataFrame, cuts: TimeArray, implied: pd.DataFrame, name: str
-) -> pd.DataFrame | None:
-    # Sums in another order would be other bytes.
-    with threadpool_limits(1, "blas"):
-        return baseline_forecasts(dataset, rates, cuts, implied=implied, names=[name]).get(name)

@@ -73,7 +73,7 @@ def test_the_lock_is_installed_by_its_hashes_and_nothing_else(root: Path, stages
     pips = [part for part in installs if part.startswith("pip install")]
     assert pips == ["pip install --require-hashes -r requirements.lock", "pip install --no-deps --no-build-isolation ."]
     text = (root / "Dockerfile").read_text(encoding="utf-8")
-    for word in ("://", "index-url", "trusted-host", "find-links", "curl", "wget"):
+    for word in ("://", "index", "trusted", "links", "curl", "wget"):
         assert word not in text.replace("http://127.0.0.1:8000/healthz", "")
 
 

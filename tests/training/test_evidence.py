@@ -82,8 +82,9 @@ class TestRun:
             raise AssertionError("finished work is done again")
 
         monkeypatch.setattr(evidence_run_module, "NAMES", FEW)
-        for name in ("prepare", "heads_walk", "baseline_forecasts", "explained"):
+        for name in ("prepare", "heads_walk", "explained"):
             monkeypatch.setattr(evidence_run_module, name, never)
+        monkeypatch.setattr("training.kept_baselines.baseline_forecasts", never)
         again = evidence_run(small.dataset(), small.plan(), artifacts, until=UNTIL, jobs=1)
         for name, frame in run.models.items():
             pd.testing.assert_frame_equal(again.models[name], frame)
@@ -122,7 +123,10 @@ class TestRun:
             part_key(dataset, small.plan(refit_weeks=13)),
             part_key(small.dataset(small.MIDDLE), plan),
         }
-        assert len(keys) == 5
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("training.parts.code_hash", lambda roots: "another state of the code")
+            keys.add(part_key(dataset, plan))
+        assert len(keys) == 6
 
     def test_a_damaged_part_is_made_anew(self, tmp_path: Path) -> None:
         parts, frame = Parts(tmp_path / "deep"), pd.DataFrame({"a": [1.0, np.nan]})
