@@ -14,6 +14,7 @@ from serving.steps import ingest_source, market_spec, parse_day, progress_bars, 
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from features.contracts import Dataset
     from features.market import MarketSpec
@@ -44,14 +45,14 @@ def heads(
 ) -> None:
     """Evaluate the heads and every baseline on the same weeks: tables, tests, plots, verdicts.
 
-    Reads the store, after ingesting SOURCE where one is named, and finished bundles; writes ARTIFACTS/MARKET/heads and
-    RESULTS, logs one MLflow run. Finished parts are kept in ARTIFACTS/MARKET/evidence: an interrupted run goes on.
+    Reads the store, after ingesting SOURCE where one is named; writes ARTIFACTS/MARKET/heads and RESULTS, logs one
+    MLflow run. Finished parts are kept in ARTIFACTS/MARKET/evidence: an interrupted run goes on.
     """
     from serving.output import write_text
     from serving.registry import tracking_uri as place
     from training.evidence_study import evidence_study, write_evidence
-    from training.tracking import TrackingError
     from training.tracking_evaluation import earlier_looks, log_evaluation
+    from training.tracking_server import TrackingError
 
     spec, dataset, last = _opened(market, source, artifacts, until, seed)
     plan = training_plan(spec)
@@ -94,16 +95,13 @@ def tail(
     Reads the store, after ingesting SOURCE where one is named; trains what is missing; writes
     ARTIFACTS/MARKET/tail_scores.csv and tail_scores.md.
     """
-    from serving.output import write_atomic, write_text
     from training.tail_study import tail_study
 
     spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    _count_look(spec, last, artifacts, "tail")
     with progress_bars() as progress:
         study = tail_study(dataset, training_plan(spec), artifacts, until=last, jobs=jobs, progress=progress)
-    scores = write_atomic(artifacts / spec.name / "tail_scores.csv", lambda path: study.table.to_csv(path, index=False))
-    write_text(scores.with_suffix(".md"), study.markdown)
-    typer.echo(study.markdown)
-    typer.echo(f"{len(study.table)} rows in {scores}")
+    _told(artifacts / spec.name / "tail_scores.csv", study.table, study.markdown)
 
 
 @evaluate.command()
@@ -120,16 +118,13 @@ def ablation(
 
     Reads the store, after ingesting SOURCE where one is named; writes ARTIFACTS/MARKET/ablation.csv and ablation.md.
     """
-    from serving.output import write_atomic, write_text
     from training.ablation import ablation as run_ablation
 
     spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    _count_look(spec, last, artifacts, "ablation")
     with progress_bars() as progress:
         found = run_ablation(dataset, training_plan(spec), until=last, seeds=seeds, jobs=jobs, progress=progress)
-    table = write_atomic(artifacts / spec.name / "ablation.csv", lambda path: found.table.to_csv(path, index=False))
-    write_text(table.with_suffix(".md"), found.markdown)
-    typer.echo(found.markdown)
-    typer.echo(f"{len(found.table)} rows in {table}")
+    _told(artifacts / spec.name / "ablation.csv", found.table, found.markdown)
 
 
 @evaluate.command()
@@ -147,18 +142,15 @@ def labels(
     Reads the store, after ingesting SOURCE where one is named; writes ARTIFACTS/MARKET/labels.csv and labels.md.
     Finished definitions are kept in ARTIFACTS/MARKET/evidence: an interrupted run goes on.
     """
-    from serving.output import write_atomic, write_text
     from training.label_study import label_study
 
     spec, dataset, last = _opened(market, source, artifacts, until, seed)
+    _count_look(spec, last, artifacts, "labels")
     with progress_bars() as progress:
         study = label_study(
             dataset, training_plan(spec), artifacts, until=last, seeds=seeds, jobs=jobs, progress=progress
         )
-    table = write_atomic(artifacts / spec.name / "labels.csv", lambda path: study.table.to_csv(path, index=False))
-    write_text(table.with_suffix(".md"), study.markdown)
-    typer.echo(study.markdown)
-    typer.echo(f"{len(study.table)} rows in {table}")
+    _told(artifacts / spec.name / "labels.csv", study.table, study.markdown)
 
 
 @evaluate.command()
@@ -177,25 +169,52 @@ def alarms(
     """
     import numpy as np
 
-    from serving.output import write_atomic, write_text
+    from serving.output import write_atomic
     from training.alarm_study import alarm_study
     from training.evidence_plots import alarm_figure
     from training.evidence_run import evidence_run
 
     spec, dataset, last = _opened(market, source, artifacts, until, seed)
-    plan = training_plan(spec)
+    _count_look(spec, last, artifacts, "alarms")
     with progress_bars() as progress:
-        run = evidence_run(dataset, plan, artifacts, until=last, jobs=jobs, progress=progress)
+        run = evidence_run(dataset, training_plan(spec), artifacts, until=last, jobs=jobs, progress=progress)
     days = run.heads["decision_date"].to_numpy("datetime64[D]")
     study = alarm_study(run.models, dataset, f"{np.min(days)} to {np.max(days)}")
     folder = artifacts / spec.name
-    write_atomic(folder / "alarms.csv", lambda path: study.table.to_csv(path, index=False))
     write_atomic(folder / "alarm_episodes.csv", lambda path: study.episodes.to_csv(path, index=False))
     for weeks, records in study.records.items():
         draw = partial(alarm_figure(records, weeks, dataset.simulated).savefig, format="png")
         write_atomic(folder / f"alarms_{weeks}w.png", draw)
-    write_text(folder / "alarms.md", study.markdown)
-    typer.echo(study.markdown)
+    _told(folder / "alarms.csv", study.table, study.markdown)
+
+
+def _told(place: Path, table: pd.DataFrame, markdown: str) -> None:
+    """Write a table and, beside it, its page, and print the page."""
+    from serving.output import write_atomic, write_text
+
+    write_atomic(place, lambda path: table.to_csv(path, index=False))
+    write_text(place.with_suffix(".md"), markdown)
+    typer.echo(markdown)
+    typer.echo(f"{len(table)} rows in {place}")
+
+
+def _count_look(spec: MarketSpec, last: np.datetime64 | None, artifacts: Path, what: str) -> None:
+    """Log a look beyond the design years before it is taken; without a tracking server a warning says so."""
+    look = _beyond(spec, last)
+    if not look:
+        return
+    from serving.registry import tracking_uri
+    from training.tracking_evaluation import earlier_looks, log_evaluation
+    from training.tracking_server import TrackingError
+
+    uri, name = tracking_uri(artifacts), f"{spec.name} {what} to {look}"
+    try:
+        number = len(earlier_looks(spec.name, uri)) + 1
+        log_evaluation(spec.name, None, uri, tags={"market": spec.name, "look": look}, metrics={}, name=name)
+    except TrackingError as error:
+        typer.echo(f"warning: this look is not counted: {error}", err=True)
+    else:
+        typer.echo(f"This is look {number} at outcomes after {spec.schedule.scored_until}.", err=True)
 
 
 def _beyond(spec: MarketSpec, last: np.datetime64 | None) -> str:

@@ -148,8 +148,8 @@ def _prepared(name: str, entries: dict[str, FrozenEntry], desk: _Desk, register:
     """Compare the present configuration with the frozen one, and this look with earlier ones."""
     from serving.sealed_data import data_hash
     from training.freeze import differences
-    from training.tracking import TrackingError
     from training.tracking_sealed import earlier_exams
+    from training.tracking_server import TrackingError
 
     spec = market_spec(name)
     plan, entry = training_plan(spec), entries[spec.name]
@@ -196,8 +196,8 @@ def _examine(exam: _Exam, data: SealedData, desk: _Desk, register: Register, *, 
     from training.sealed_markdown import Exam, sealed_markdown
     from training.sealed_run import sealed_run
     from training.sealed_scores import score_sealed, sealed_tail
-    from training.tracking import TrackingError
     from training.tracking_sealed import close_exam, open_exam
+    from training.tracking_server import TrackingError
 
     spec, entry, plan = exam.spec, exam.entry, exam.plan
     record = LookRecord(event="opened", at=_moment(desk.now), market=spec.name, window=entry.window, number=exam.number,

@@ -111,7 +111,7 @@ def test_each_switch_alone_silences_mlflow(machine: Machine, switch: str) -> Non
     assert not machine.installation_id.exists()
 
 
-@pytest.mark.parametrize("module", ["training.tracking", "serving.registry"])
+@pytest.mark.parametrize("module", ["training.tracking", "training.tracking_server", "serving.registry"])
 def test_our_modules_silence_mlflow(root: Path, machine: Machine, module: str) -> None:
     if not (root / (module.replace(".", "/") + ".py")).exists():
         pytest.skip(f"not built yet: {module}")

@@ -18,7 +18,8 @@ import pandas as pd
 
 from features.errors import DataContractError
 from training.study import Study, write_study
-from training.tracking import TrackingError, log_study
+from training.tracking import log_study
+from training.tracking_server import TrackingError
 
 _STUDY, _BUNDLE, _FILES, _TABLES = "study.json", "bundle", "files", "tables"
 _KEPT = ("scores", "yearly", "folds")

@@ -1,8 +1,7 @@
 """Studies in MLflow: one run each, and its bundle as a version of the market's registered model.
 
-The only module of training that imports MLflow, inside the function that needs it; its telemetry is switched off when
-this module is imported. Nothing here is needed to train, score or explain: without a tracking server the study stays
-on disk.
+Nothing here is needed to train, score or explain: without a tracking server the study stays on disk. MLflow is imported
+inside the functions that need it, after `training.tracking_server` has switched its telemetry off.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -20,19 +17,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from features.errors import BundleError, CapshiftError
+from features.errors import BundleError
 from training.model_card import model_card
 from training.score_tables import POOLED
 from training.study import Study, write_study
+from training.tracking_server import (
+    TrackingError,
+    artifact_location,
+    connect,
+    experiment_id,
+    failures,
+    metric_key,
+    model_name,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
     from mlflow.entities.model_registry import ModelVersion
-
-# Before MLflow is imported, or it reports home.
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["DO_NOT_TRACK"] = "true"
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 KEY_TAG = "study_key"
@@ -42,25 +45,6 @@ BUNDLE_PATH = "bundle"
 _BATCH = 1000
 _PARAM_LENGTH = 6000
 _YEARLY = ("skill_log_loss", "skill_brier")
-_QUIET = ("mlflow", "alembic")
-_ENVIRONMENT = {
-    # An absent server is an answer too: do not wait minutes for it.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # Nothing on the terminal but what we print ourselves.
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-"""Defaults; what the user has set stays."""
-
-
-class TrackingError(CapshiftError):
-    """The study could not be logged; it is still on disk."""
-
-
-def model_name(market: str) -> str:
-    """Return the name of a market's registered model and experiment."""
-    return f"capshift-{market}"
 
 
 class _Standing(NamedTuple):
@@ -104,29 +88,19 @@ def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
     """
     if not study.bundle_dir.is_dir():
         raise BundleError(f"the study's bundle is not there: {study.bundle_dir}")
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    location = _artifact_location(uri, study.market)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    # After the import, which sets the levels itself: progress of the database's set-up is nobody's concern.
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # ImportError: the driver of a database is not installed.
-    failures = (MlflowException, SQLAlchemyError, OSError, ImportError)
+    location = artifact_location(uri, study.market)
+    failed = failures()
     try:
-        client = MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, study.market, location)
+        client = connect(uri)
+        experiment = experiment_id(client, study.market, location)
         run = None if kept is None else _finished_run(client, experiment, kept.name)
         whole = run is not None
         standing = _standing(client, model_name(study.market))
         if run is None:
             tags = _tags(study) | _standing_tags(study, standing) | ({} if kept is None else {KEY_TAG: kept.name})
             run = client.create_run(experiment, tags=tags, run_name=_run_name(study))
-    except failures as error:
-        raise TrackingError(_sentence(uri, error)) from error
+    except failed as error:
+        raise TrackingError(sentence(uri, error)) from error
     try:
         if not whole:
             _log_run(client, run, study, standing, kept)
@@ -138,10 +112,10 @@ def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
         if not whole:
             try:
                 client.set_terminated(run.info.run_id, status="FAILED")
-            except failures:
+            except failed:
                 logging.getLogger(__name__).debug("run %s could not be marked as failed", run.info.run_id)
-        if isinstance(error, failures):
-            raise TrackingError(_sentence(uri, error)) from error
+        if isinstance(error, failed):
+            raise TrackingError(sentence(uri, error)) from error
         raise
     return str(run.info.run_id)
 
@@ -150,7 +124,7 @@ def _log_run(client: MlflowClient, run: Run, study: Study, standing: _Standing, 
     from mlflow.entities import Param
 
     run_id = run.info.run_id
-    params = [Param(_key(name), value[:_PARAM_LENGTH]) for name, value in _flat(study.config)]
+    params = [Param(metric_key(name), value[:_PARAM_LENGTH]) for name, value in _flat(study.config)]
     for start in range(0, len(params), 100):
         client.log_batch(run_id, params=params[start : start + 100])
     metrics = list(_metrics(study, run.info.start_time))
@@ -242,45 +216,13 @@ def _finished_run(client: MlflowClient, experiment: str, key: str) -> Run | None
     return finished
 
 
-def _experiment(client: MlflowClient, market: str, location: str | None) -> str:
-    from mlflow.exceptions import MlflowException
-
-    name = model_name(market)
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException as error:
-            # Another process was faster.
-            if error.error_code != "RESOURCE_ALREADY_EXISTS" or (found := client.get_experiment_by_name(name)) is None:
-                raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
-
-
-def _artifact_location(uri: str, market: str) -> str | None:
-    """Folder of the artifacts as a URI; a server decides for itself."""
-    if not uri.startswith("sqlite:///"):
-        if re.match(r"(postgresql|mysql|mssql|sqlite)\b", uri):
-            reason = "a bare database has no place for artifacts: name an MLflow server in front of it"
-            raise TrackingError(_sentence(uri, ValueError(reason)))
-        return None
-    database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).resolve()
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackingError(_sentence(uri, error)) from error
-    return (database.parent / "mlflow" / model_name(market)).as_uri()
-
-
 def _metrics(study: Study, timestamp: int) -> Iterator[Metric]:
     """Scores, yearly skills and folds; what is missing is left out."""
     from mlflow.entities import Metric
 
     def metric(name: str, value: Any, step: int) -> Iterator[Metric]:
         if not math.isnan(number := float(value)):
-            yield Metric(_key(name), number, timestamp, step)
+            yield Metric(metric_key(name), number, timestamp, step)
 
     keys = ("event", "horizon_weeks", "pair")
     for row in study.scores.to_dict("records"):
@@ -324,14 +266,3 @@ def _run_name(study: Study) -> str:
 
 def _text(flag: bool) -> str:
     return "true" if flag else "false"
-
-
-def _key(name: str) -> str:
-    """Return a name in the characters that MLflow allows."""
-    return re.sub(r"[^\w\-. /]", "_", name)[:250]
-
-
-def _sentence(uri: str, error: Exception) -> str:
-    # Without what the libraries append, and without a password that the address may hold.
-    reason = " ".join(str(error).partition("\n[SQL")[0].split())[:200]
-    return re.sub(r"//[^/@\s]*@", "//", f"the study was not logged to MLflow at {uri}, it is kept on disk: {reason}")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import training.tracking as tracking
-from training.tracking import TrackingError
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from training.tracking_server import (
+    TrackingError,
+    artifact_location,
+    connect,
+    experiment_id,
+    failures,
+    has_no_file,
+    metric_key,
+    model_name,
+    sentence,
+)
 
 KIND, LOOK = "kind", "look"
 EVALUATION = "evaluation"
@@ -27,32 +30,31 @@ def earlier_looks(market: str, uri: str) -> tuple[str, ...]:
     TrackingError
         If the server or database cannot be reached.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).is_file():
-        # Asking would create the database.
+    if has_no_file(uri):
         return ()
-    client = _client(uri)
     try:
-        experiment = client.get_experiment_by_name(tracking.model_name(market))
+        client = connect(uri)
+        experiment = client.get_experiment_by_name(model_name(market))
         if experiment is None:
             return ()
         found = client.search_runs(
             [experiment.experiment_id], f"tags.{KIND} = '{EVALUATION}'", max_results=_MOST,
             order_by=["attributes.start_time ASC"],
         )  # fmt: skip
-    except _failures() as error:
-        raise TrackingError(tracking._sentence(uri, error)) from error
+    except failures() as error:
+        raise TrackingError(sentence(uri, error)) from error
     return tuple(run.data.tags[LOOK] for run in found if run.data.tags.get(LOOK))
 
 
 def log_evaluation(
-    market: str, folder: Path, uri: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], name: str
+    market: str, folder: Path | None, uri: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], name: str
 ) -> str:
     """Log one evaluation as a run of the market's experiment.
 
     Parameters
     ----------
     market : str
-    folder : Path
+    folder : Path, optional
         Its tables, page and figures become the run's artifacts.
     uri : str
         Tracking URI.
@@ -73,36 +75,20 @@ def log_evaluation(
     TrackingError
         If the server or database cannot be reached or refuses.
     """
-    location = tracking._artifact_location(uri, market)
-    client = _client(uri)
-    from mlflow.entities import Metric
-
+    location = artifact_location(uri, market)
     try:
-        experiment = tracking._experiment(client, market, location)
+        client = connect(uri)
+        from mlflow.entities import Metric
+
+        experiment = experiment_id(client, market, location)
         run = client.create_run(experiment, tags={**tags, KIND: EVALUATION}, run_name=name)
         moment = run.info.start_time
-        found = [Metric(tracking._key(key), value, moment, 0) for key, value in metrics.items()]
+        found = [Metric(metric_key(key), value, moment, 0) for key, value in metrics.items()]
         for start in range(0, len(found), _MOST):
             client.log_batch(run.info.run_id, metrics=found[start : start + _MOST])
-        client.log_artifacts(run.info.run_id, str(folder))
+        if folder is not None:
+            client.log_artifacts(run.info.run_id, str(folder))
         client.set_terminated(run.info.run_id)
-    except _failures() as error:
-        raise TrackingError(tracking._sentence(uri, error)) from error
+    except failures() as error:
+        raise TrackingError(sentence(uri, error)) from error
     return str(run.info.run_id)
-
-
-def _client(uri: str) -> MlflowClient:
-    for variable, value in tracking._ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    from mlflow import MlflowClient
-
-    for logger in tracking._QUIET:
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return MlflowException, SQLAlchemyError, OSError, ImportError

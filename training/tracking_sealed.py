@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import training.tracking as tracking
-from training.tracking import TrackingError
-from training.tracking_evaluation import EVALUATION, KIND, LOOK, _client, _failures
+from training.tracking_evaluation import EVALUATION, KIND, LOOK
+from training.tracking_server import (
+    TrackingError,
+    artifact_location,
+    connect,
+    experiment_id,
+    failures,
+    has_no_file,
+    metric_key,
+    model_name,
+    sentence,
+)
 
 SEALED = "sealed"
 """Tag that holds the window; its presence marks the run."""
@@ -21,19 +30,18 @@ def earlier_exams(market: str, window: str, uri: str) -> tuple[str, ...]:
     TrackingError
         If the server or database cannot be reached.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).is_file():
-        # Asking would create the database.
+    if has_no_file(uri):
         return ()
-    client = _client(uri)
     try:
-        experiment = client.get_experiment_by_name(tracking.model_name(market))
+        client = connect(uri)
+        experiment = client.get_experiment_by_name(model_name(market))
         if experiment is None:
             return ()
         found = client.search_runs(
             [experiment.experiment_id], f"tags.{SEALED} = '{window}'", order_by=["attributes.start_time ASC"]
         )
-    except _failures() as error:
-        raise TrackingError(tracking._sentence(uri, error)) from error
+    except failures() as error:
+        raise TrackingError(sentence(uri, error)) from error
     return tuple(str(run.info.run_name) for run in found)
 
 
@@ -47,14 +55,14 @@ def open_exam(market: str, window: str, number: int, uri: str, tags: Mapping[str
     TrackingError
         If the server or database cannot be reached or refuses.
     """
-    location = tracking._artifact_location(uri, market)
-    client = _client(uri)
+    location = artifact_location(uri, market)
     marks = {KIND: EVALUATION, LOOK: f"sealed, {window}, run {number}", SEALED: window, "number": str(number)}
     try:
-        experiment = tracking._experiment(client, market, location)
+        client = connect(uri)
+        experiment = experiment_id(client, market, location)
         run = client.create_run(experiment, tags={**tags, **marks}, run_name=f"{market} sealed {number}")
-    except _failures() as error:
-        raise TrackingError(tracking._sentence(uri, error)) from error
+    except failures() as error:
+        raise TrackingError(sentence(uri, error)) from error
     return str(run.info.run_id)
 
 
@@ -66,17 +74,15 @@ def close_exam(run_id: str, folder: Path, uri: str, metrics: Mapping[str, float]
     TrackingError
         If the server or database cannot be reached or refuses.
     """
-    client = _client(uri)
-    from mlflow.entities import Metric
-
     try:
+        client = connect(uri)
+        from mlflow.entities import Metric
+
         moment = client.get_run(run_id).info.start_time
-        client.log_batch(
-            run_id, metrics=[Metric(tracking._key(key), value, moment, 0) for key, value in metrics.items()]
-        )
+        client.log_batch(run_id, metrics=[Metric(metric_key(key), value, moment, 0) for key, value in metrics.items()])
         for path in sorted(folder.iterdir()):
             if path.is_file():
                 client.log_artifact(run_id, str(path))
         client.set_terminated(run_id)
-    except _failures() as error:
-        raise TrackingError(tracking._sentence(uri, error)) from error
+    except failures() as error:
+        raise TrackingError(sentence(uri, error)) from error

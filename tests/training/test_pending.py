@@ -24,7 +24,8 @@ from serving.registry import CHAMPION, champion_bundle
 from tests.training.study_toy import study
 from training.pending import keep_study, kept_studies, load_study, upload_kept
 from training.study import Study
-from training.tracking import TrackingError, log_study, model_name
+from training.tracking import log_study
+from training.tracking_server import TrackingError, model_name
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from serving.registry import CHALLENGER, CHAMPION, champion_bundle, registered_b
 from tests.training.study_toy import study
 from training.score_tables import score_table, yearly_table
 from training.study import Study, write_study
-from training.tracking import TrackingError, log_study, model_name
+from training.tracking import log_study
+from training.tracking_server import TrackingError, model_name
 
 ARTIFACTS = {
     "bundle", "model_card.md", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv",
