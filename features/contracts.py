@@ -78,7 +78,7 @@ class History:
     def of(period: TimeArray, known_at: TimeArray, value: FloatArray) -> History:
         """Build a history from unordered rows; `value` may be one-dimensional."""
         periods, known = (np.asarray(times, "datetime64[us]") for times in (period, known_at))
-        order = np.lexsort((periods.view(np.int64), known.view(np.int64)))
+        order = np.lexsort((periods, known))
         values = np.asarray(value, dtype=np.float64)
         if values.ndim == 1:
             values = values[:, None]

@@ -26,18 +26,20 @@ def dataset_until(dataset: Dataset, market: MarketSpec, day: np.datetime64) -> D
     dataset : Dataset
         Built up to `day` or later.
     market : MarketSpec
-        The one it was built with.
+        The one it was built with; its sessions must be those of a calendar (`schedule.sessions` unset).
     day : datetime64[us]
         A decision day of the dataset.
 
     Raises
     ------
     DataContractError
-        If the day is no decision of the dataset.
+        If the day is no decision of the dataset, or the sessions are as realised: later ones know of closed days.
 
     Information set: rows with known_at <= the decision of `day`.
     """
     at = pd.Timestamp(day)
+    if market.schedule.sessions is not None:
+        raise DataContractError(f"market {market.name!r} has sessions as realised; build the dataset of its day")
     if at not in dataset.clock.index:
         raise DataContractError(f"`day` must be a decision of the dataset; got {at:%Y-%m-%d}")
     clock = dataset.clock.loc[:at]

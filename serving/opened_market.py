@@ -77,6 +77,9 @@ class OpenedMarket:
         """
         if day == self.last:
             return self.dataset
+        if self.spec.schedule.sessions is not None:
+            # Sessions as realised: a later dataset knows of closed days that this one could not.
+            return dataset_for(self.spec, self.observations, day)
         if (self.spec.headline, pd.Timestamp(day)) not in self.dataset.rows.index:
             # Says what is missing, in the words of a forecast.
             return dataset_for(self.spec, self.observations, day)

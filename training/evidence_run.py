@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from features.contracts import Dataset
 from models.base import base_frame
 from models.implied import Refits
-from models.schedule import Plan, bundle_root, forecast_blocks
+from models.schedule import Plan, forecast_blocks
 from models.volatility import VolatilityParams
 from training.baselines import NAMES, with_probabilities
 from training.compare_heads import HEADS
@@ -66,7 +66,8 @@ def evidence_run(
     dataset : Dataset
     plan : Plan
     artifacts : Path
-        Finished parts lie in ``ARTIFACTS/MARKET/evidence/KEY``; finished bundles of a backtest are used.
+        Finished parts and bundles lie in ``ARTIFACTS/MARKET/evidence/KEY``. Bundles of a backtest are not used: their
+        folder is not keyed by the state of the code.
     until : datetime64[us], optional
         Last decision that is forecast.
     jobs : int
@@ -80,7 +81,7 @@ def evidence_run(
     names = ("implied", HEADS, "folds", "stability", "families")
     held = {name: parts.find(name) for name in names}
     if any(frame is None for frame in held.values()):
-        held |= _heads(dataset, plan, parts, (artifacts, until), jobs=jobs, progress=progress)
+        held |= _heads(dataset, plan, parts, until, jobs=jobs, progress=progress)
     implied, heads, folds, table, families = (_present(held[name]) for name in names)
     base = base_frame(dataset, implied)
     base = base[base.index.get_level_values("decision_date") <= heads["decision_date"].max()]
@@ -97,15 +98,14 @@ def _heads(
     dataset: Dataset,
     plan: Plan,
     parts: Parts,
-    scope: tuple[Path, np.datetime64 | None],
+    until: np.datetime64 | None,
     *,
     jobs: int,
     progress: Progress,
 ) -> dict[str, pd.DataFrame | None]:
     """Walk the heads, then say how their folds and explanations look."""
-    artifacts, until = scope
     start = _start(dataset, plan, parts, jobs=jobs, progress=progress)
-    roots = (bundle_root(artifacts, dataset.market, plan), parts.folder / "bundles")
+    roots = (parts.folder / "bundles",)
     forecasts, bundles = heads_walk(dataset, plan, start, jobs=jobs, until=until, roots=roots, progress=progress)
     stop = None if until is None else until + np.timedelta64(1, "D")
     blocks = forecast_blocks(dataset, plan, [bundle.cut for bundle in bundles], stop)

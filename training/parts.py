@@ -16,8 +16,8 @@ from features.errors import DataContractError
 from models.schedule import Plan
 from training.code_digest import ROOTS, code_hash
 
-_CODE = (*ROOTS, "training.explained", "training.label_sets")
-"""What the parts come from: forecasts, explanations, other labels."""
+_CODE = (*ROOTS, "training.evidence_run", "training.label_study")
+"""Where the parts come from."""
 
 
 @dataclass(frozen=True)

@@ -96,3 +96,10 @@ def test_the_whole_is_left_alone(market: MarketSpec, observations: pd.DataFrame)
 def test_a_day_that_is_no_decision_is_refused(market: MarketSpec, whole: Dataset) -> None:
     with pytest.raises(DataContractError, match="must be a decision of the dataset; got 2015-06-03"):
         dataset_until(whole, market, np.datetime64("2015-06-03", "us"))
+
+
+def test_sessions_as_realised_are_refused(market: MarketSpec, whole: Dataset) -> None:
+    """A later dataset knows of closed days that the earlier one could not know of."""
+    schedule = market.schedule.model_copy(update={"sessions": next(iter(market.series))})
+    with pytest.raises(DataContractError, match="sessions as realised"):
+        dataset_until(whole, market.model_copy(update={"schedule": schedule}), last_decision())
