@@ -12,10 +12,12 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from features.contracts import EVENTS, HORIZONS, Event, FeatureInfo
+from features.contracts import Event, FeatureInfo
 from features.errors import BundleError, CapshiftError
+from models.booster_text import check_booster_text
 from models.bundle_files import read_files, write_files
-from models.design import Scaler, build_layout, live_features
+from models.bundle_problems import bundle_problems
+from models.design import Scaler, live_features
 from models.heads import Head
 from models.linear import RidgeLogit
 from models.memory import Memory
@@ -25,6 +27,7 @@ from models.volatility import ScenarioSettings, VolatilityParams
 
 _MODEL = "model.json"
 _SPLIT = "\n=== next seed ===\n"
+_MAX_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Bundle:
         None while the segment's history is too short.
     memory : Memory
         What the level correction remembers of earlier bundles' forecasts.
+    pairs : tuple of str
+        Pairs of the market; empty in bundles of earlier versions.
     """
 
     market: str
@@ -82,6 +87,13 @@ class Bundle:
     heads: Mapping[tuple[Event, int], Head]
     volatility: Mapping[str, VolatilityParams | None]
     memory: Memory
+    pairs: tuple[str, ...] = ()
+
+    @property
+    def known_pairs(self) -> tuple[str, ...]:
+        """The market's pairs; those of the memory where an older bundle does not name them."""
+        held = {key[0] for rows in (self.memory.settled, self.memory.pending) for key in rows}
+        return self.pairs or tuple(sorted(held))
 
     def save(self, folder: Path) -> Path:
         """Write the bundle atomically; what the folder held before is replaced.
@@ -107,6 +119,7 @@ class Bundle:
             "code_version": self.code_version,
             "features": [asdict(info) for info in self.features],
             "families": list(self.families),
+            "pairs": list(self.pairs),
             "settings": asdict(self.settings),
             "scaler": asdict(self.scaler),
             "support": asdict(self.support),
@@ -140,12 +153,14 @@ class Bundle:
         texts = read_files(folder)
         try:
             bundle = _build(json.loads(texts[_MODEL], parse_constant=_refuse), texts)
+            problems = bundle_problems(bundle)
         except (
-            CapshiftError, KeyError, TypeError, ValueError, AttributeError, RecursionError, lgb.basic.LightGBMError
+            CapshiftError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError,
+            lgb.basic.LightGBMError,
         ) as error:  # fmt: skip
             raise BundleError(f"{folder}: incomplete bundle ({error}); train it again") from error
-        for problem in _problems(bundle):
-            raise BundleError(f"{folder}: {problem}; train it again")
+        if problems:
+            raise BundleError(f"{folder}: {problems[0]}; train it again")
         return bundle
 
 
@@ -162,22 +177,13 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
 
 
-def _problems(bundle: Bundle) -> list[str]:
-    """Say where heads and design do not fit together."""
-    problems = []
-    for event in EVENTS:
-        layout = build_layout(event, bundle.features)
-        for horizon in HORIZONS:
-            head = bundle.heads.get((event, horizon))
-            if head is None:
-                problems.append(f"no head for {event} at {horizon} week(s)")
-            elif head.linear.coef.shape != (layout.signed,) or head.linear.covariance.shape != (layout.signed + 1,) * 2:
-                problems.append(f"coefficients of {event} at {horizon} week(s) do not fit the features")
-            elif head.scenario.coef.shape != (1,) or head.scenario.covariance.shape != (2, 2):
-                problems.append(f"the scenario part of {event} at {horizon} week(s) is damaged")
-            elif any(booster.num_feature() != len(layout.columns) for booster in head.boosters):
-                problems.append(f"trees of {event} at {horizon} week(s) do not fit the features")
-    return problems
+def _boosters(text: str) -> tuple[lgb.Booster, ...]:
+    parts = text.split(_SPLIT)
+    if len(parts) > _MAX_SEEDS:
+        raise ValueError(f"a head must have at most {_MAX_SEEDS} boosters; got {len(parts)}")
+    for part in parts:
+        check_booster_text(part)
+    return tuple(lgb.Booster(model_str=part) for part in parts)
 
 
 def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
@@ -185,7 +191,7 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
     heads = {}
     for row in document["heads"]:
         text = texts[f"{row['event']}-{row['horizon']}w.txt"]
-        boosters = tuple(lgb.Booster(model_str=part) for part in text.split(_SPLIT))
+        boosters = _boosters(text)
         key = (cast(Event, row["event"]), int(row["horizon"]))
         scenario, linear = (_linear(row[name]) for name in ("scenario", "linear"))
         heads[key] = Head(
@@ -215,4 +221,5 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
             for segment, params in document["volatility"].items()
         },
         memory=Memory.from_json(document["memory"]),
+        pairs=tuple(str(pair) for pair in document.get("pairs", ())),
     )

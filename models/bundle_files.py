@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from features.errors import BundleError, DataContractError
 FORMAT = 3
 MANIFEST = "manifest.json"
 MAX_BYTES = 64 * 1024 * 1024
+"""Of a file."""
+MAX_FILES = 64
+MAX_TOTAL = 4 * MAX_BYTES
 
 
 def write_files(folder: Path, texts: Mapping[str, str]) -> None:
@@ -64,8 +68,12 @@ def read_files(folder: Path) -> dict[str, str]:
         raise BundleError(f"{folder / MANIFEST}: not the manifest of a bundle; train the bundle again") from error
     if declared != FORMAT:
         raise BundleError(f"{folder}: bundle of format {declared!r}, this version reads {FORMAT}; train it again")
-    texts = {}
+    if len(files) > MAX_FILES:
+        raise BundleError(f"{folder}: {len(files)} files, more than {MAX_FILES}; this is no bundle of capshift")
+    texts: dict[str, str] = {}
     for name, checksum in files.items():
+        if sum(len(text) for text in texts.values()) > MAX_TOTAL:
+            raise BundleError(f"{folder}: larger than {MAX_TOTAL} bytes; this is no bundle of capshift")
         if Path(name).name != name or not checksum.isalnum():
             raise BundleError(f"{folder}: file name {name!r} or its checksum {checksum!r} points outside the bundle")
         path = folder / _stored_name(name, checksum)
@@ -101,7 +109,11 @@ def _checksum(text: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            # A pipe would keep the reader waiting for ever.
+            raise BundleError(f"{path}: cannot be read, it is no file; train the bundle again")
+        if found.st_size > MAX_BYTES:
             raise BundleError(f"{path}: larger than {MAX_BYTES} bytes; this is no bundle of capshift")
         return path.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:

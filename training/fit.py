@@ -86,6 +86,7 @@ def _fit(dataset: Dataset, base: pd.DataFrame, volatility: Volatility, cut: np.d
         heads=heads,
         volatility=volatility,
         memory=Memory.empty(),
+        pairs=tuple(pair.name for pair in dataset.pairs),
     )
 
 
