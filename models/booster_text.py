@@ -152,7 +152,7 @@ def _check_tree(block: str, features: int) -> None:
     # Every node but the root, and every leaf as -1 - leaf, is the child of one node that comes before it.
     once = sorted(left + right) == [*range(-leaves, 0), *range(1, nodes)]
     down = all(child < 0 or child > node for side in (left, right) for node, child in enumerate(side))
-    known = 0 <= min(feature) and max(feature) < features and set(decision) <= _DECISIONS
+    known = min(feature) >= 0 and max(feature) < features and set(decision) <= _DECISIONS
     if not (once and down and known):
         raise ValueError("the nodes of a tree do not hang together")
 

@@ -15,10 +15,9 @@ from scipy.special import expit
 from features.contracts import EVENTS, Dataset, Event, FloatArray
 from models.bundle import Bundle
 from models.design import STYLE_FEATURE
+from models.hand_down import SCENARIO_FEATURE as SCENARIO_FEATURE
+from models.hand_down import driver_names, hand_down
 from models.predict import HeadScores, head_scores
-
-SCENARIO_FEATURE = "scenario_implied"
-"""Name under which the drivers show what the untilted scenario set implies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,26 +65,12 @@ def explain_head(bundle: Bundle, score: HeadScores, event: Event, horizon: int) 
     design = score.design
     layout = design.layout
     family_of = {info.name: info.family for info in bundle.features}
-    column_of = np.array([member.column for member in layout.members])
     shap = np.mean(
         [booster.predict(design.columns, pred_contrib=True, num_threads=1) for booster in head.boosters], axis=0
     )
     trees = head.slope * head.pool * shap
-    size = np.abs(design.parts)
-    total = size @ np.eye(len(layout.columns))[column_of]
-    share = np.where(total[:, column_of] > 0, size / np.where(total > 0, total, 1.0)[:, column_of], 0.0)
-    # Members that are all zero (every live member sits at its mean) share their column's contribution equally.
-    members = np.bincount(column_of, minlength=len(layout.columns))
-    share = np.where(total[:, column_of] > 0, share, 1.0 / members[column_of])
-    coef = np.append(head.linear.coef, np.zeros(len(layout.columns) - layout.signed))
-    part = head.slope * design.parts * coef[column_of] + trees[:, :-1][:, column_of] * share
-    names: list[str] = []
-    for member in layout.members:
-        if member.feature not in names:
-            names.append(member.feature)
-    summed = np.zeros((len(part), len(names)))
-    for place, member in enumerate(layout.members):
-        summed[:, names.index(member.feature)] += part[:, place]
+    summed = hand_down(design, head, trees)
+    names = driver_names(layout)
     intercept = head.slope * head.linear.intercept + trees[:, -1]
     pseudo = np.column_stack(
         [score.start - score.level, intercept, score.level - score.base, score.published - score.calibrated]

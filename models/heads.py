@@ -107,6 +107,16 @@ class RawScores:
     trees_error: FloatArray
 
 
+def variance(head: Head, rate: FloatArray, n: FloatArray, start_error: FloatArray, raw: RawScores) -> FloatArray:
+    """Return the variance of published log-odds: of the base rate, the start, the linear part and the seeds.
+
+    `rate` is the base rate and `n` the number of independent outcomes it rests on; every array has shape (n,).
+    """
+    total = 1 / (n * rate * (1 - rate)) + start_error**2
+    total += head.slope**2 * (raw.linear_error**2 + (head.pool * raw.trees_error) ** 2)
+    return total
+
+
 def linear_columns(design: Design) -> FloatArray:
     """Columns of the linear part: those with a declared orientation; an absent one says nothing."""
     return np.nan_to_num(design.columns[:, : design.layout.signed], nan=0.0)

@@ -24,7 +24,7 @@ from features.errors import BundleError, LookAheadError
 from models.bundle import Bundle
 from models.coherence import probabilities, project
 from models.design import Design, build_design, build_layout
-from models.heads import RawScores, raw_scores
+from models.heads import RawScores, raw_scores, variance
 from models.memory import Key, Memory
 from models.scenarios import ScenarioSet
 from models.schedule import day_text
@@ -262,15 +262,14 @@ def _probabilities(
         score, head = scores[event], bundle.heads[event, horizon]
         n = np.maximum(base[f"{event}_n"].reindex(keyed).to_numpy(np.float64) / horizon, 1.0)
         rate = expit(score.base)
-        variance = 1 / (n * rate * (1 - rate)) + score.start_error**2
-        variance += head.slope**2 * (score.raw.linear_error**2 + (head.pool * score.raw.trees_error) ** 2)
-        half = bundle.settings.band * np.sqrt(variance)
+        error = np.sqrt(variance(head, rate, n, score.start_error, score.raw))
+        half = bundle.settings.band * error
         frame[f"p_{event}"] = p[event]
         frame[f"p_{event}_base"] = rate
         frame[f"p_{event}_lo"] = np.minimum(expit(score.published - half), p[event])
         frame[f"p_{event}_hi"] = np.maximum(expit(score.published + half), p[event])
         frame[f"y_{event}"] = outcome[f"y_{event}"].to_numpy()
-        errors[:, place] = np.sqrt(variance) * p[event] * (1 - p[event])
+        errors[:, place] = error * p[event] * (1 - p[event])
     return frame, errors
 
 

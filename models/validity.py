@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
-from features.contracts import Dataset, Validity
-from models.bundle import Bundle
-from models.tails import RowTail
+from features.contracts import BoolArray, FloatArray, IntArray, Validity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from features.contracts import Dataset
+    from models.bundle import Bundle
+    from models.tails import RowTail
 
 _STRESS_SHARE = 0.15
 """Share of live features outside the training quantiles from which a forecast is called a stress forecast."""
@@ -102,28 +107,67 @@ def judge(bundle: Bundle, dataset: Dataset, rows: pd.MultiIndex) -> list[Judgeme
 
 def judge_inputs(bundle: Bundle, values: pd.DataFrame, stale: pd.DataFrame) -> list[Judgement]:
     """Judge rows of feature values; `values` and `stale` as in `features.contracts.Dataset`."""
-    known = [info for info in bundle.features if info.name in bundle.support.low]
-    names = [info.name for info in known]
-    raw = values[names].to_numpy(np.float64)
-    old = stale[names].to_numpy(np.bool_)
-    live = ~np.isnan(raw)
+    names = judged_features(bundle)
+    found, which = judge_values(bundle, values[names].to_numpy(np.float64), stale[names].to_numpy(np.bool_))
+    return [found[place] for place in which]
+
+
+def judged_features(bundle: Bundle) -> list[str]:
+    """Name the features whose range the bundle knows."""
+    return [info.name for info in bundle.features if info.name in bundle.support.low]
+
+
+def judge_values(bundle: Bundle, values: FloatArray, stale: BoolArray) -> tuple[list[Judgement], IntArray]:
+    """Judge rows given as arrays; see `judge`.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    values : array, shape (n, k)
+        Values of the features that `judged_features` names; missing ones are NaN.
+    stale : array of bool, shape (n, k)
+
+    Returns
+    -------
+    judgements : list of Judgement
+        Each that occurs, once.
+    which : array of int, shape (n,)
+        Place of each row's judgement.
+    """
+    if not len(values):
+        return [], np.zeros(0, dtype=np.int64)
+    known = {info.name: info.family for info in bundle.features if info.name in bundle.support.low}
     low, high, least, most = (
-        np.array([bound[name] for name in names])
+        np.array([bound[name] for name in known], dtype=np.float64)
         for bound in (bundle.support.low, bundle.support.high, bundle.support.least, bundle.support.most)
     )
     margin = 0.1 * (most - least)
-    unusual = live & ((raw < low) | (raw > high))
-    unseen = live & ((raw < least - margin) | (raw > most + margin))
+    live = ~np.isnan(values)
+    unusual = ((values < low) | (values > high)).sum(axis=1)
+    unseen = (values < least - margin) | (values > most + margin)
     count = live.sum(axis=1)
-    families = np.array([info.family for info in known])
-    judgements = []
-    for row in range(len(values)):
-        validity, reasons = _absent(bundle.families, set(families[live[row]]), set(families[old[row]]))
-        if not reasons:
-            outside = tuple(name for name, far in zip(names, unseen[row], strict=True) if far)
-            validity, reasons = _distance(outside, int(unusual[row].sum()), int(count[row]))
+    of = [np.array([family == trained for family in known.values()], dtype=np.bool_) for trained in bundle.families]
+    shape = (len(of), len(values))
+    gone = np.array([~live[:, members].any(axis=1) for members in of], dtype=np.bool_).reshape(shape).T
+    old = np.array([stale[:, members].any(axis=1) for members in of], dtype=np.bool_).reshape(shape).T & gone
+    absent = gone.any(axis=1)
+    unseen &= (~absent & (unseen.sum(axis=1) / np.maximum(count, 1) > _OUTSIDE_SHARE))[:, None]
+    counted = ~absent & ~unseen.any(axis=1) & (unusual / np.maximum(count, 1) > _STRESS_SHARE)
+    marks = np.packbits(np.concatenate([gone, old, unseen], axis=1), axis=1)
+    numbers = np.column_stack([unusual, count]) * counted[:, None]
+    keys = np.concatenate([marks, numbers.astype("<u2").view(np.uint8)], axis=1)
+    packed = np.ascontiguousarray(keys).view([("", np.void, keys.shape[1])]).ravel()
+    _, first, which = np.unique(packed, return_index=True, return_inverse=True)
+    names, judgements = list(known), []
+    for row in first:
+        if absent[row]:
+            missing = (gone & ~old)[row]
+            validity, reasons = _absent(_chosen(bundle.families, old[row]), _chosen(bundle.families, missing))
+        else:
+            seen = (int(unusual[row]), int(count[row])) if counted[row] else (0, 0)
+            validity, reasons = _distance(_chosen(names, unseen[row]), *seen)
         judgements.append(Judgement(validity, tuple(reasons)))
-    return judgements
+    return judgements, which.astype(np.int64).ravel()
 
 
 def with_tail(judgement: Judgement, tail: RowTail | None) -> Judgement:
@@ -142,20 +186,21 @@ def with_tail(judgement: Judgement, tail: RowTail | None) -> Judgement:
     return Judgement(validity, tuple(reasons))
 
 
-def _absent(trained: tuple[str, ...], live: set[str], stale: set[str]) -> tuple[Validity, list[Reason]]:
+def _chosen(names: Sequence[str], mask: BoolArray) -> tuple[str, ...]:
+    return tuple(name for name, chosen in zip(names, mask, strict=True) if chosen)
+
+
+def _absent(old: tuple[str, ...], missing: tuple[str, ...]) -> tuple[Validity, list[Reason]]:
     """Judge a row by the trained families that have no live feature, those with stale inputs first."""
-    gone = [family for family in trained if family not in live]
-    old = tuple(family for family in gone if family in stale)
-    missing = tuple(family for family in gone if family not in stale)
     reasons = [Reason("stale", old)] if old else []
     reasons += [Reason("missing", missing)] if missing else []
     return "abstain_stale" if old else "abstain_missing", reasons
 
 
 def _distance(unseen: tuple[str, ...], unusual: int, live: int) -> tuple[Validity, list[Reason]]:
-    """Judge a row by how many of its live features lie outside of what training saw."""
-    if len(unseen) / max(live, 1) > _OUTSIDE_SHARE:
+    """Judge a row by those of its features, or how many, that lie too far from what training saw."""
+    if unseen:
         return "out_of_support", [Reason("unseen", unseen)]
-    if unusual / max(live, 1) > _STRESS_SHARE:
+    if unusual:
         return "stress_supported", [Reason("unusual", count=unusual, of=live)]
     return "validated", []
