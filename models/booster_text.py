@@ -7,7 +7,6 @@ it predicts. What is checked here is what a bundle may hold: tiny numerical tree
 
 from __future__ import annotations
 
-import math
 import re
 from functools import lru_cache
 
@@ -25,20 +24,25 @@ _PLAIN = re.compile(r"[-+]?\d{1,19}(?:\.\d+)?(?:e[-+]?\d{1,3})?")
 _MOST = 2**31
 _DIGITS = re.compile(r"[-+.0-9einf \n]*")
 """Characters of numbers as LightGBM writes them; Python alone would also take underscores, NaN and other scripts."""
-_NODES = ("split_feature", "left_child", "right_child", "decision_type", "internal_count")
-_NODE_NUMBERS = ("split_gain", "internal_value", "internal_weight")
-_LEAF_NUMBERS = ("leaf_value", "leaf_weight")
-_FIELDS = {
-    "num_leaves",
-    "num_cat",
-    "is_linear",
-    "shrinkage",
-    "leaf_count",
-    "threshold",
-    *_NODES,
-    *_NODE_NUMBERS,
-    *_LEAF_NUMBERS,
+_NUMBER = r"-?\d{1,20}(?:\.\d{1,20})?(?:e-\d{2,3}|e\+\d{2})?"
+"""As LightGBM writes it; always finite."""
+_FIELDS = (
+    "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child", "leaf_value",
+    "leaf_weight", "leaf_count", "internal_value", "internal_weight", "internal_count",
+)  # fmt: skip
+_LEAF_FIELDS = ("leaf_value", "leaf_weight", "leaf_count")
+_KINDS = {
+    # An infinite threshold asks whether there is a value at all.
+    "threshold": f"(?:{_NUMBER}|-?inf)",
+    "split_feature": r"\d{1,6}",
+    "decision_type": r"\d{1,2}",
+    "left_child": r"-?\d{1,3}",
+    "right_child": r"-?\d{1,3}",
+    "leaf_count": r"\d{1,9}",
+    "internal_count": r"\d{1,9}",
 }
+_KEPT = ("split_feature", "decision_type", "left_child", "right_child")
+_LEAVES = re.compile(r"Tree=\d+\nnum_leaves=(\d{1,4})\n")
 _HEAD = {
     "version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective", "feature_names",
     "feature_infos", "tree_sizes", "monotone_constraints",
@@ -121,40 +125,38 @@ def _known_parameters() -> dict[str, bool]:
 
 
 def _check_tree(block: str, features: int) -> None:
-    lines = [line for line in block.split("\n")[1:] if line]
-    fields = dict(line.partition("=")[::2] for line in lines)
-    if len(fields) != len(lines) or not set(fields) <= _FIELDS:
-        raise ValueError("a tree has unknown or repeated fields")
-    if not _DIGITS.fullmatch("\n".join(fields.values())):
-        raise ValueError("a tree has something else where numbers are due")
-    leaves = _integers(fields.get("num_leaves", ""), 1)[0]
-    if not 0 < leaves <= MAX_LEAVES:
-        raise ValueError(f"a tree must have 1 to {MAX_LEAVES} leaves; got {leaves}")
-    if fields.get("num_cat") != "0" or fields.get("is_linear", "0") != "0":
-        raise ValueError("a tree has categorical splits or linear leaves")
-    _finite(fields.get("shrinkage", ""), 1)
-    nodes = leaves - 1
+    leaves = _LEAVES.match(block)
+    if leaves is None or not 0 < int(leaves[1]) <= MAX_LEAVES:
+        raise ValueError(f"a tree must have 1 to {MAX_LEAVES} leaves")
+    nodes = int(leaves[1]) - 1
+    found = _tree_pattern(nodes).fullmatch(block)
+    if found is None:
+        raise ValueError("a tree has categorical splits, or something else than the numbers that are due")
     if not nodes:
-        # A constant: beside its one leaf there is nothing, or one number, depending on the version of LightGBM.
-        for name in set(fields) - {"num_leaves", "num_cat", "is_linear", "shrinkage"}:
-            if fields[name]:
-                _finite(fields[name], 1)
-        _finite(fields.get("leaf_value", ""), 1)
         return
-    feature, left, right, decision, _ = (_integers(fields.get(name, ""), nodes) for name in _NODES)
-    # An infinite threshold asks whether there is a value at all.
-    _numbers(fields.get("threshold", ""), nodes)
-    for name in _NODE_NUMBERS:
-        _finite(fields.get(name, ""), nodes)
-    for name in _LEAF_NUMBERS:
-        _finite(fields.get(name, ""), leaves)
-    _integers(fields.get("leaf_count", ""), leaves)
+    feature, decision, left, right = ([int(word) for word in words.split(" ")] for words in found.groups())
     # Every node but the root, and every leaf as -1 - leaf, is the child of one node that comes before it.
-    once = sorted(left + right) == [*range(-leaves, 0), *range(1, nodes)]
+    once = sorted(left + right) == [*range(-nodes - 1, 0), *range(1, nodes)]
     down = all(child < 0 or child > node for side in (left, right) for node, child in enumerate(side))
-    known = min(feature) >= 0 and max(feature) < features and set(decision) <= _DECISIONS
-    if not (once and down and known):
+    if not (once and down and max(feature) < features and set(decision) <= _DECISIONS):
         raise ValueError("the nodes of a tree do not hang together")
+
+
+@lru_cache(maxsize=MAX_LEAVES)
+def _tree_pattern(nodes: int) -> re.Pattern[str]:
+    """Return what the text of a tree looks like; a constant may say nothing, or one number, beside its one leaf."""
+    if not nodes:
+        some = f"(?:{_NUMBER})?"
+        lines = [f"{name}={some}" for name in _FIELDS]
+        lines[_FIELDS.index("leaf_value")] = f"leaf_value={_NUMBER}"
+    else:
+        sizes = {name: (nodes + (name in _LEAF_FIELDS), _KINDS.get(name, _NUMBER)) for name in _FIELDS}
+        lines = []
+        for name, (size, kind) in sizes.items():
+            words = " ".join([kind] * size)
+            lines.append(f"{name}=({words})" if name in _KEPT else f"{name}={words}")
+    body = "\n".join(lines)
+    return re.compile(rf"Tree=\d+\nnum_leaves={nodes + 1}\nnum_cat=0\n{body}\nis_linear=0\nshrinkage={_NUMBER}\n\n\n")
 
 
 def _integers(words: str, size: int | None = None) -> list[int]:
@@ -162,15 +164,3 @@ def _integers(words: str, size: int | None = None) -> list[int]:
     if (size is not None and len(found) != size) or max(found) >= _MOST or min(found) <= -_MOST:
         raise ValueError(f"a booster has other whole numbers than the {size or 'few'} that are due")
     return found
-
-
-def _numbers(words: str, size: int) -> list[float]:
-    found = [float(word) for word in words.split(" ")]
-    if len(found) != size:
-        raise ValueError(f"a booster has {len(found)} numbers where {size} are due")
-    return found
-
-
-def _finite(words: str, size: int) -> None:
-    if not math.isfinite(sum(_numbers(words, size))):
-        raise ValueError("a booster has a number that is not finite")

@@ -143,7 +143,7 @@ class RowContract:
         if missing := [name for name in self.required if name not in columns]:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise DataContractError(
-                f"the rows lack column(s) {', '.join(missing[:5])}{more}; `capshift features` writes rows with all of them"
+                f"the rows lack column(s) {', '.join(missing[:5])}{more}; `capshift features` writes rows with all"
             )
         if twice := sorted({name for name in self.required if columns.count(name) > 1}):
             raise DataContractError(f"the rows have column {twice[0]!r} more than once; keep one")

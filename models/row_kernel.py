@@ -9,7 +9,7 @@ import numpy as np
 
 from features.contracts import FloatArray, IntArray
 from models.compiled import compiled
-from models.row_plan import DesignPlan, ScalePlan
+from models.row_plan import ColumnWeights, DesignPlan, ScalePlan, Summary
 
 
 @compiled
@@ -50,42 +50,70 @@ def lay_columns(z: FloatArray, plan: DesignPlan, columns: FloatArray, parts: Flo
             if count == 0:
                 columns[r, c] = np.nan
                 continue
+            begin, end = plan.start[c], plan.start[c + 1]
+            if end - begin == 1:
+                columns[r, c] = parts[r, begin]
+                continue
             root, total = np.sqrt(float(count)), 0.0
-            for j in range(plan.start[c], plan.start[c + 1]):
-                parts[r, j] /= root
-                total += parts[r, j]
+            for j in range(begin, end):
+                part = parts[r, j]
+                if part != 0.0:
+                    part /= root
+                    parts[r, j] = part
+                    total += part
             columns[r, c] = total
 
 
 @compiled
 def share_out(
-    parts: FloatArray, trees: FloatArray, weights: FloatArray, slope: float, plan: DesignPlan, out: FloatArray
+    parts: FloatArray,
+    trees: FloatArray,
+    scenario: FloatArray,
+    weights: ColumnWeights,
+    plan: DesignPlan,
+    out: Summary,
 ) -> None:
-    """Fill the contribution of every driver, shape (n, drivers); see `models.hand_down`."""
+    """Hand contributions down to the drivers, add them up by family and find the largest; see `models.hand_down`.
+
+    `parts` has shape (n, members), `trees` (n, columns + 1); `scenario`, shape (n,), is the last driver's contribution.
+    """
+    family, families, top, size = out
+    drivers, sums = np.empty(len(family)), np.empty(len(families))
+    first, value = np.empty(len(top), np.int64), np.empty(len(top))
     for r in range(len(parts)):
-        out[r, :] = 0.0
-        for c in range(len(weights)):
+        drivers[:] = 0.0
+        sums[:] = 0.0
+        for c in range(len(weights.coef)):
             begin, end = plan.start[c], plan.start[c + 1]
+            tree, coef = trees[r, c], weights.coef[c]
+            if end - begin == 1:
+                drivers[plan.driver[begin]] += weights.slope * parts[r, begin] * coef + tree
+                continue
             total = 0.0
             for j in range(begin, end):
                 total += abs(parts[r, j])
-            for j in range(begin, end):
-                share = abs(parts[r, j]) / total if total > 0 else 1.0 / (end - begin)
-                out[r, plan.driver[j]] += slope * parts[r, j] * weights[c] + trees[r, c] * share
-
-
-@compiled
-def sum_up(drivers: FloatArray, family: IntArray, families: FloatArray, top: IntArray, size: FloatArray) -> None:
-    """Fill sums by family, shape (families, n), and the largest drivers and their sizes, shape (top, n)."""
-    for r in range(len(drivers)):
-        for i in range(drivers.shape[1]):
-            value = drivers[r, i]
-            families[family[i], r] += value
+            if total > 0:
+                each = tree / total
+                for j in range(begin, end):
+                    part = parts[r, j]
+                    drivers[plan.driver[j]] += weights.slope * part * coef + abs(part) * each
+            else:
+                for j in range(begin, end):
+                    drivers[plan.driver[j]] += tree / (end - begin)
+        drivers[-1] = scenario[r]
+        for i in range(len(drivers)):
+            found = drivers[i]
+            sums[family[i]] += found
             filled = min(i, len(top))
+            if filled == len(top) and abs(found) <= abs(value[filled - 1]):
+                continue
             place = filled
-            while place > 0 and abs(value) > abs(size[place - 1, r]):
+            while place > 0 and abs(found) > abs(value[place - 1]):
                 place -= 1
-            if place < len(top):
-                for lower in range(min(filled, len(top) - 1), place, -1):
-                    top[lower, r], size[lower, r] = top[lower - 1, r], size[lower - 1, r]
-                top[place, r], size[place, r] = i, value
+            for lower in range(min(filled, len(top) - 1), place, -1):
+                first[lower], value[lower] = first[lower - 1], value[lower - 1]
+            first[place], value[place] = i, found
+        for i in range(len(sums)):
+            families[i, r] = sums[i]
+        for i in range(len(top)):
+            top[i, r], size[i, r] = first[i], value[i]

@@ -18,7 +18,7 @@ from models.bundle import Bundle
 from models.design import Design, build_design, build_layout
 from models.hand_down import hand_down
 from models.heads import Head, RawScores, linear_columns, raw_scores
-from models.row_plan import column_weights, plan_design, plan_scale
+from models.row_plan import Summary, column_weights, plan_design, plan_scale
 
 Key = tuple[Event, int]
 
@@ -35,11 +35,8 @@ class Parts(Protocol):
     def trees(self, key: Key, design: Design) -> FloatArray:
         """Return the calibrated contributions of the trees by column, shape (n, columns + 1)."""
 
-    def drivers(self, key: Key, design: Design, trees: FloatArray) -> FloatArray:
-        """Return the contribution of every driver but the scenario set, shape (n, drivers)."""
-
-    def sums(self, drivers: FloatArray, family: IntArray, out: FloatArray, top: IntArray, size: FloatArray) -> None:
-        """Add contributions up by family, shape (families, n), and find the largest, shape (top, n)."""
+    def summarise(self, key: Key, design: Design, trees: FloatArray, scenario: FloatArray, out: Summary) -> None:
+        """Add contributions up by family and find the largest; `scenario`, shape (n,), is the scenario set's."""
 
 
 class ReferenceParts:
@@ -68,17 +65,15 @@ class ReferenceParts:
         mean: FloatArray = np.mean(found, axis=0)
         return head.slope * head.pool * mean
 
-    def drivers(self, key: Key, design: Design, trees: FloatArray) -> FloatArray:
+    def summarise(self, key: Key, design: Design, trees: FloatArray, scenario: FloatArray, out: Summary) -> None:
         """See `Parts`."""
-        return hand_down(design, self._bundle.heads[key], trees)
-
-    def sums(self, drivers: FloatArray, family: IntArray, out: FloatArray, top: IntArray, size: FloatArray) -> None:
-        """See `Parts`."""
-        for place, number in enumerate(family):
-            out[number] += drivers[:, place]
-        order = np.argsort(-np.abs(drivers), axis=1, kind="stable")[:, : len(top)]
-        top[:] = order.T
-        size[:] = np.take_along_axis(drivers, order, axis=1).T
+        drivers = np.column_stack([hand_down(design, self._bundle.heads[key], trees), scenario])
+        out.families[:] = 0.0
+        for place, number in enumerate(out.family):
+            out.families[number] += drivers[:, place]
+        order = np.argsort(-np.abs(drivers), axis=1, kind="stable")[:, : len(out.top)]
+        out.top[:] = order.T
+        out.size[:] = np.take_along_axis(drivers, order, axis=1).T
 
 
 class TableParts:
@@ -136,24 +131,15 @@ class TableParts:
         found *= head.slope * head.pool
         return found
 
-    def drivers(self, key: Key, design: Design, trees: FloatArray) -> FloatArray:
+    def summarise(self, key: Key, design: Design, trees: FloatArray, scenario: FloatArray, out: Summary) -> None:
         """See `Parts`."""
         from models.row_kernel import share_out
 
-        plan = self._plans[key[0]]
-        out = np.empty((len(trees), int(plan.driver.max()) + 1))
-        share_out(design.parts, trees, self._weights[key], float(self._heads[key].slope), plan, out)
-        return out
-
-    def sums(self, drivers: FloatArray, family: IntArray, out: FloatArray, top: IntArray, size: FloatArray) -> None:
-        """See `Parts`."""
-        from models.row_kernel import sum_up
-
-        sum_up(drivers, family, out, top, size)
+        share_out(design.parts, trees, scenario, self._weights[key], self._plans[key[0]], out)
 
 
 def _standard_error(head: Head, columns: FloatArray) -> FloatArray:
-    """The same as `RidgeLogit.standard_error` by matrix products, whose sums run in another order."""
+    """Return the same as `RidgeLogit.standard_error` by matrix products, whose sums run in another order."""
     design = np.column_stack([np.ones(len(columns)), columns])
     spread = design @ head.linear.covariance
     return np.sqrt(np.maximum(np.einsum("ij,ij->i", spread, design), 0.0))

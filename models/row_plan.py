@@ -43,6 +43,26 @@ class Drivers(NamedTuple):
     family: IntArray
 
 
+class ColumnWeights(NamedTuple):
+    """Coefficient of every column, 0 for those that the linear part does not see, and the slope of the calibration."""
+
+    coef: FloatArray
+    slope: float
+
+
+class Summary(NamedTuple):
+    """Where contributions of n rows go.
+
+    `family` holds the place of each driver's family; `families`, shape (families, n), their sums; `top` and `size`,
+    shape (top, n), the largest drivers by absolute value and their contributions.
+    """
+
+    family: IntArray
+    families: FloatArray
+    top: IntArray
+    size: FloatArray
+
+
 def plan_scale(scaler: Scaler, features: Sequence[str]) -> ScalePlan:
     """Lay out the scaler for features in their order."""
     live = np.array([name in scaler.mean for name in features], dtype=np.bool_)
@@ -72,6 +92,6 @@ def plan_drivers(layout: Layout, family_of: Mapping[str, str], families: Sequenc
     return Drivers(names, np.array([families.index(held[name]) for name in names], dtype=np.int64))
 
 
-def column_weights(layout: Layout, head: Head) -> FloatArray:
-    """Return the coefficient of every column; 0 for those that the linear part does not see."""
-    return np.append(head.linear.coef, np.zeros(len(layout.columns) - layout.signed))
+def column_weights(layout: Layout, head: Head) -> ColumnWeights:
+    """Return the weights of a head's columns."""
+    return ColumnWeights(np.append(head.linear.coef, np.zeros(len(layout.columns) - layout.signed)), float(head.slope))

@@ -20,7 +20,7 @@ from models.design import build_layout
 from models.heads import variance
 from models.row_contract import RowContract, Rows
 from models.row_parts import HEADS, Key, Parts, ReferenceParts, TableParts, can_compile
-from models.row_plan import plan_drivers
+from models.row_plan import Summary, plan_drivers
 from models.validity import Judgement, judge_values, judged_features
 
 Method = Literal["auto", "tables", "reference"]
@@ -195,11 +195,11 @@ class RowScorer:
                 out[3] = np.maximum(expit(published[event] + half), p[event])
                 out[4], out[5] = published[event], base
                 trees = parts.trees(key, designs[event])
-                ours = np.column_stack([parts.drivers(key, designs[event], trees), begin - level])
                 head = self.bundle.heads[key]
                 top = drivers[place * TOP : (place + 1) * TOP]
                 families = out[_PLAIN:]
-                parts.sums(ours, self._family[event], families, top, size)
+                out_of = Summary(self._family[event], families, top, size)
+                parts.summarise(key, designs[event], trees, begin - level, out_of)
                 top[:] = self._place[event][top]
                 families[-3] = head.slope * head.linear.intercept + trees[:, -1]
                 families[-2], families[-1] = level - base, published[event] - calibrated

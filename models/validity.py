@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -158,14 +157,15 @@ def judge_values(bundle: Bundle, values: FloatArray, stale: BoolArray) -> tuple[
     keys = np.concatenate([marks, numbers.astype("<u2").view(np.uint8)], axis=1)
     packed = np.ascontiguousarray(keys).view([("", np.void, keys.shape[1])]).ravel()
     _, first, which = np.unique(packed, return_index=True, return_inverse=True)
-    names, judgements = list(known), []
+    names, judgements = np.array(list(known), dtype=object), []
+    families = np.array(bundle.families, dtype=object)
     for row in first:
         if absent[row]:
             missing = (gone & ~old)[row]
-            validity, reasons = _absent(_chosen(bundle.families, old[row]), _chosen(bundle.families, missing))
+            validity, reasons = _absent(tuple(families[old[row]]), tuple(families[missing]))
         else:
             seen = (int(unusual[row]), int(count[row])) if counted[row] else (0, 0)
-            validity, reasons = _distance(_chosen(names, unseen[row]), *seen)
+            validity, reasons = _distance(tuple(names[unseen[row]]), *seen)
         judgements.append(Judgement(validity, tuple(reasons)))
     return judgements, which.astype(np.int64).ravel()
 
@@ -184,10 +184,6 @@ def with_tail(judgement: Judgement, tail: RowTail | None) -> Judgement:
         reasons.append(Reason("stretched", count=round(tail.effective_size)))
         validity = validity if validity.startswith("abstain") else "out_of_support"
     return Judgement(validity, tuple(reasons))
-
-
-def _chosen(names: Sequence[str], mask: BoolArray) -> tuple[str, ...]:
-    return tuple(name for name, chosen in zip(names, mask, strict=True) if chosen)
 
 
 def _absent(old: tuple[str, ...], missing: tuple[str, ...]) -> tuple[Validity, list[Reason]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import BundleError, CapshiftError, DataContractError
+from models.shipping import bundle_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,6 +87,7 @@ def registered_bundle(market: str, uri: str, which: str, cache: Path | None = No
         folder = Path(artifacts.download_artifacts(artifact_uri=source, dst_path=target, tracking_uri=uri))
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         raise BundleError(f"market {market!r} has no {what} at {_public(uri)}: {_reason(error)}; {remedy}") from error
+    folder = bundle_of(folder)
     if not folder.is_dir():
         raise BundleError(f"the {what} of market {market!r} is no folder: {folder}; {remedy}")
     return folder

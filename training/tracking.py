@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.errors import BundleError
+from models.shipping import shipped
 from training.model_card import model_card
 from training.score_tables import POOLED
 from training.study import Study, write_study
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 KEY_TAG = "study_key"
 """Tag that finds the run of a kept study again."""
-BUNDLE_PATH = "bundle"
-"""Where the bundle lies among a run's artifacts."""
+MODEL_PATH = "model"
+"""Where the registered model lies among a run's artifacts, the bundle inside it."""
 _BATCH = 1000
 _PARAM_LENGTH = 6000
 _YEARLY = ("skill_log_loss", "skill_brier")
@@ -56,7 +58,7 @@ class _Standing(NamedTuple):
 
 
 def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
-    """Log a study as one MLflow run and register its bundle as a version of the market's model.
+    """Log a study as one MLflow run and register its bundle, as a pyfunc model, as a version of the market's.
 
     The first version of a market becomes champion. A study of the champion's configuration with a later cut is a refit
     and becomes champion too. Every other one registers as `challenger` and waits for the gate; the champion's own
@@ -77,14 +79,14 @@ def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
     str
         The run's id. Parameters are the configuration; metrics the scores (``skill_log_loss.switch.4w.pooled``), the
         yearly skills with the year as step and the folds' numbers with the fold as step; artifacts the tables, figures,
-        forecasts and the bundle.
+        forecasts and the model.
 
     Raises
     ------
     TrackingError
         If the server or database cannot be reached or refuses; a run begun is marked as failed.
     BundleError
-        If the bundle's folder is not there.
+        If the bundle's folder is not there, or damaged.
     """
     if not study.bundle_dir.is_dir():
         raise BundleError(f"the study's bundle is not there: {study.bundle_dir}")
@@ -137,11 +139,27 @@ def _log_run(client: MlflowClient, run: Run, study: Study, standing: _Standing, 
         card = model_card(study, champion=_champion_words(standing.champion), **known)
         (Path(folder) / "model_card.md").write_text(card, encoding="utf-8")
         client.log_artifacts(run_id, folder)
-    client.log_artifacts(run_id, str(study.bundle_dir), BUNDLE_PATH)
+    with tempfile.TemporaryDirectory(prefix="capshift-") as folder:
+        _save_model(study.bundle_dir, Path(folder) / MODEL_PATH)
+        client.log_artifacts(run_id, folder)
+
+
+def _save_model(bundle: Path, folder: Path) -> None:
+    """Write a bundle as a pyfunc model with explicit requirements: nothing is inferred."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema
+
+    with shipped(bundle) as shipment:
+        inputs, outputs = (Schema.from_json(json.dumps(shipment.signature[side])) for side in ("inputs", "outputs"))
+        with warnings.catch_warnings():
+            # It misses an example of the input, which the signature makes up for.
+            warnings.simplefilter("ignore", UserWarning)
+            mlflow.pyfunc.save_model(folder, signature=ModelSignature(inputs, outputs), **shipment.arguments)
 
 
 def _register(client: MlflowClient, run: Run, study: Study) -> None:
-    """Register the run's bundle once; the alias moves last."""
+    """Register the run's model once; the alias moves last."""
     from mlflow.exceptions import MlflowException
 
     name = model_name(study.market)
@@ -154,7 +172,7 @@ def _register(client: MlflowClient, run: Run, study: Study) -> None:
     version = known[0] if known else None
     if version is None:
         version = client.create_model_version(
-            name, f"{run.info.artifact_uri}/{BUNDLE_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
+            name, f"{run.info.artifact_uri}/{MODEL_PATH}", run.info.run_id, tags=_tags(study), await_creation_for=0
         )
     champion = _champion(client, name)
     alias = _alias(study, None if champion is None else champion.tags)

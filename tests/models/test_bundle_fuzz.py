@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,9 +135,12 @@ def test_what_lightgbm_writes_is_let_through() -> None:
     [
         ("objective=cross_entropy", "objective=binary", "objective"),
         ("num_class=1", "num_class=3", "several outputs"),
-        ("left_child=", "left_child=77 ", "whole numbers"),
-        ("split_feature=", "split_feature=9", "hang together"),
+        ("left_child=", "left_child=77 ", "length"),
+        ("split_feature=", "split_feature=9", "length"),
         ("end of trees", "the end", "length|end"),
+        (r"left_child=\d", "left_child=0", "hang together"),
+        (r"(?<=split_feature=)\d", "9", "hang together"),
+        (r"(?<=leaf_value=.)\d", "x", "numbers that are due"),
         ("num_cat=0", "num_cat=1", "categorical"),
         ("shrinkage=", "weight=1\nshrinkage=", "length"),
         ("leaf_value=", "leaf_value=1_0", "length"),
@@ -145,7 +149,7 @@ def test_what_lightgbm_writes_is_let_through() -> None:
 )
 def test_what_it_does_not_write_is_refused(old: str, new: str, words: str) -> None:
     text = train(0, objective="cross_entropy").model_to_string()
-    spoilt = text.replace(old, new, 1)
+    spoilt = re.sub(old, new, text, count=1)
     assert spoilt != text
-    with pytest.raises(ValueError, match=words if len(old) == len(new) else f"{words}|length"):
+    with pytest.raises(ValueError, match=words):
         check_booster_text(spoilt)
