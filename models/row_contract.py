@@ -238,7 +238,10 @@ def _reject(reasons: TextArray, wrong: BoolArray, reason: str) -> None:
 def _texts(column: pd.Series) -> tuple[list[str], IntArray]:
     """Return the texts that occur, and the place of each cell's among them; -1 where there is none."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(object)
+        codes, kinds = column.cat.codes.to_numpy(np.int64), column.cat.categories.to_numpy(dtype=object)
+        held = [kind if isinstance(kind, str) else "" for kind in kinds]
+        known = np.array([isinstance(kind, str) for kind in kinds] + [False], dtype=np.bool_)
+        return held, np.where(known[codes], codes, -1)
     if not (column.dtype == object or pd.api.types.is_string_dtype(column.dtype)):
         return [], np.full(len(column), -1, dtype=np.int64)
     codes, kinds = pd.factorize(column.to_numpy(dtype=object))

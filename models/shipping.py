@@ -1,13 +1,15 @@
 """What travels with a registered model: its bundle, the code that reads it, requirements and the shape of its tables.
 
-Nothing here imports MLflow; `shipped` yields what ``mlflow.pyfunc.save_model`` is called with.
+Nothing here imports MLflow: the two modules that may, `training.tracking` and `serving.registry`, hand it in.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +79,30 @@ def shipped(folder: Path) -> Iterator[Shipment]:
             },
             signature(contract),
         )
+
+
+def save_shipped(bundle: Path, folder: Path, mlflow: Any) -> None:
+    """Write a bundle as an MLflow pyfunc model with explicit requirements: nothing is inferred.
+
+    Parameters
+    ----------
+    bundle, folder : Path
+        Where the bundle lies, and where the model goes.
+    mlflow : module
+        With ``mlflow.pyfunc`` imported.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is damaged.
+    """
+    read = mlflow.types.Schema.from_json
+    with shipped(bundle) as shipment, warnings.catch_warnings():
+        # It misses an example of the input, which the signature makes up for.
+        warnings.simplefilter("ignore", UserWarning)
+        inputs, outputs = (read(json.dumps(shipment.signature[side])) for side in ("inputs", "outputs"))
+        tables = mlflow.models.ModelSignature(inputs, outputs)
+        mlflow.pyfunc.save_model(folder, signature=tables, **shipment.arguments)
 
 
 def bundle_of(model: Path) -> Path:

@@ -15,6 +15,7 @@ from serving.backfill_command import backfill
 from serving.compare_command import compare
 from serving.crowding_command import crowding
 from serving.evaluate_command import evaluate
+from serving.features_command import features
 from serving.freeze_command import freeze
 from serving.index_command import index
 from serving.ledger_command import ledger as ledger_group
@@ -270,6 +271,8 @@ def show(
         print_forecast(stored, lang)
 
 
+app.command()(features)
+app.command()(score)
 app.command()(crowding)
 app.command()(risk)
 app.command()(style)

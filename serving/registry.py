@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.errors import BundleError, CapshiftError, DataContractError
-from models.shipping import bundle_of
+from models.shipping import bundle_of, save_shipped
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,6 +91,27 @@ def registered_bundle(market: str, uri: str, which: str, cache: Path | None = No
     if not folder.is_dir():
         raise BundleError(f"the {what} of market {market!r} is no folder: {folder}; {remedy}")
     return folder
+
+
+def save_model(bundle: Path, folder: Path) -> Path:
+    """Write a bundle as an MLflow pyfunc model, for engines that load models; no tracking server is asked.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is damaged.
+    """
+    import mlflow.pyfunc
+
+    save_shipped(bundle, folder, mlflow)
+    return folder
+
+
+def spark_udf(spark: Any, model: Path, fields: str) -> Any:
+    """Return a model as a function of Spark; `fields` are the columns of its result, as Spark writes a schema."""
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.spark_udf(spark, model.as_uri(), result_type=fields, env_manager="local")
 
 
 @dataclass(frozen=True)

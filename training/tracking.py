@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from features.errors import BundleError
-from models.shipping import shipped
+from models.shipping import save_shipped
 from training.model_card import model_card
 from training.score_tables import POOLED
 from training.study import Study, write_study
@@ -58,7 +57,7 @@ class _Standing(NamedTuple):
 
 
 def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
-    """Log a study as one MLflow run and register its bundle, as a pyfunc model, as a version of the market's.
+    """Log a study as one MLflow run and register its bundle as a version of the market's pyfunc model.
 
     The first version of a market becomes champion. A study of the champion's configuration with a later cut is a refit
     and becomes champion too. Every other one registers as `challenger` and waits for the gate; the champion's own
@@ -123,6 +122,7 @@ def log_study(study: Study, uri: str, kept: Path | None = None) -> str:
 
 
 def _log_run(client: MlflowClient, run: Run, study: Study, standing: _Standing, kept: Path | None) -> None:
+    import mlflow.pyfunc
     from mlflow.entities import Param
 
     run_id = run.info.run_id
@@ -140,22 +140,8 @@ def _log_run(client: MlflowClient, run: Run, study: Study, standing: _Standing, 
         (Path(folder) / "model_card.md").write_text(card, encoding="utf-8")
         client.log_artifacts(run_id, folder)
     with tempfile.TemporaryDirectory(prefix="capshift-") as folder:
-        _save_model(study.bundle_dir, Path(folder) / MODEL_PATH)
+        save_shipped(study.bundle_dir, Path(folder) / MODEL_PATH, mlflow)
         client.log_artifacts(run_id, folder)
-
-
-def _save_model(bundle: Path, folder: Path) -> None:
-    """Write a bundle as a pyfunc model with explicit requirements: nothing is inferred."""
-    import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema
-
-    with shipped(bundle) as shipment:
-        inputs, outputs = (Schema.from_json(json.dumps(shipment.signature[side])) for side in ("inputs", "outputs"))
-        with warnings.catch_warnings():
-            # It misses an example of the input, which the signature makes up for.
-            warnings.simplefilter("ignore", UserWarning)
-            mlflow.pyfunc.save_model(folder, signature=ModelSignature(inputs, outputs), **shipment.arguments)
 
 
 def _register(client: MlflowClient, run: Run, study: Study) -> None:

@@ -136,7 +136,7 @@ def test_what_lightgbm_writes_is_let_through() -> None:
         ("objective=cross_entropy", "objective=binary", "objective"),
         ("num_class=1", "num_class=3", "several outputs"),
         ("left_child=", "left_child=77 ", "length"),
-        ("split_feature=", "split_feature=9", "length"),
+        ("split_feature=", "split_feature=9", "numbers that are due"),
         ("end of trees", "the end", "length|end"),
         (r"left_child=\d", "left_child=0", "hang together"),
         (r"(?<=split_feature=)\d", "9", "hang together"),

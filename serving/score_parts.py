@@ -1,0 +1,84 @@
+"""Finished parts of a job, kept beside the output until all are done: a job that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+_PLAN = "plan.json"
+
+
+class PartFolder:
+    """The folder ``.NAME.parts`` beside an output.
+
+    Parameters
+    ----------
+    out : Path
+        The output.
+    plan : dict
+        All that the parts depend on; parts of another plan are thrown away.
+
+    Attributes
+    ----------
+    started_over : bool
+        Whether parts of another plan were found.
+    """
+
+    def __init__(self, out: Path, plan: dict[str, Any]) -> None:
+        self.folder = out.parent / f".{out.name}.parts"
+        text = json.dumps(plan, sort_keys=True)
+        held = self.folder / _PLAN
+        known = held.read_text(encoding="utf-8") if held.is_file() else None
+        self.started_over = known is not None and known != text
+        if known != text:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            work = self.folder / f".{_PLAN}"
+            work.write_text(text, encoding="utf-8")
+            os.replace(work, held)
+
+    def done(self) -> dict[int, dict[str, int]]:
+        """Return what the finished parts count, by number; a part that cannot be read does not count."""
+        found = {}
+        for path in self.folder.glob("*.scored.arrow"):
+            try:
+                with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as held:
+                    found[int(path.name.partition(".")[0])] = json.loads(held.schema.metadata[b"counts"])
+            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+                path.unlink(missing_ok=True)
+        return found
+
+    def write(self, number: int, scored: pa.Table, rejected: pa.Table) -> dict[str, int]:
+        """Keep a finished part; what it scored appears last and in one step."""
+        counts = {"scored": scored.num_rows, "rejected": rejected.num_rows}
+        if rejected.num_rows:
+            self._write(self._path(number, "rejected"), rejected)
+        metadata = {**(scored.schema.metadata or {}), b"counts": json.dumps(counts).encode()}
+        self._write(self._path(number, "scored"), scored.replace_schema_metadata(metadata))
+        return counts
+
+    def tables(self, kind: str) -> Iterator[pa.Table]:
+        """Read the parts of one kind, in order, one at a time."""
+        for path in sorted(self.folder.glob(f"*.{kind}.arrow")):
+            with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as held:
+                yield held.read_all()
+
+    def remove(self) -> None:
+        """Throw the folder away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int, kind: str) -> Path:
+        return self.folder / f"{number:08d}.{kind}.arrow"
+
+    @staticmethod
+    def _write(path: Path, table: pa.Table) -> None:
+        work = path.with_name(f".{path.name}")
+        with pa.OSFile(str(work), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        os.replace(work, path)
