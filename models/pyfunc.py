@@ -60,11 +60,12 @@ class RowModel:
         """
         rows, reasons = self.scorer.contract.read(model_input)
         good = reasons == ""
-        scored = scores_frame(self.scorer.score(rows))
-        if not good.all():
-            scored = scored.reindex(np.where(good, np.cumsum(good) - 1, -1))
-        scored.index = model_input.index
+        scores = self.scorer.score(rows)
+        if good.all():
+            return scores_frame(scores, model_input.index, **{REJECTED: reasons})
+        scored = scores_frame(scores, **{REJECTED: reasons[good]}).reindex(np.where(good, np.cumsum(good) - 1, -1))
         scored[REJECTED] = reasons
+        scored.index = model_input.index
         return scored
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.contracts import EVENTS, FAMILIES, HORIZONS, FloatArray, IntArray
 from models.bundle import Bundle
@@ -141,11 +142,21 @@ class RowScorer:
 
         Information set: the rows themselves; of the bundle, what matured before its cut.
         """
-        parts, n = self._parts(len(rows)), len(rows)
+        n = len(rows)
         numbers = np.zeros((len(NUMBER_COLUMNS), n))
         drivers = np.zeros((len(DRIVER_COLUMNS), n), dtype=np.int64)
         judgements: dict[Judgement, int] = {}
         which = np.zeros(n, dtype=np.int64)
+        # Sums in another order would be other bytes: they must not depend on the number of threads.
+        with threadpool_limits(1, "blas"):
+            self._fill(rows, numbers, drivers, which, judgements)
+        return RowScores(numbers, drivers, self._names, which, tuple(judgements))
+
+    def _fill(
+        self, rows: Rows, numbers: FloatArray, drivers: IntArray, which: IntArray, judgements: dict[Judgement, int]
+    ) -> None:
+        """Fill every column, some thousand rows at a time."""
+        parts, n = self._parts(len(rows)), len(rows)
         for first in range(0, n, _SLICE):
             part = slice(first, min(first + _SLICE, n))
             values = np.ascontiguousarray(rows.values[part])
@@ -156,7 +167,6 @@ class RowScorer:
             abstains = np.array([one.validity.startswith("abstain") for one in found], dtype=np.bool_)[place]
             if abstains.any():
                 _silence(numbers[:, part], drivers[:, part], abstains)
-        return RowScores(numbers, drivers, self._names, which, tuple(judgements))
 
     def _parts(self, n: int) -> Parts:
         if self.method == "reference" or (self.method == "auto" and self._tables is None and n < FEW):
@@ -213,13 +223,13 @@ def _silence(numbers: FloatArray, drivers: IntArray, abstains: np.ndarray) -> No
     drivers[:, abstains] = -1
 
 
-def scores_frame(scores: RowScores, index: pd.Index | None = None) -> pd.DataFrame:
-    """Return scores as a table with the columns `all_columns`."""
+def scores_frame(scores: RowScores, index: pd.Index | None = None, **extra: np.ndarray) -> pd.DataFrame:
+    """Return scores as a table with the columns `all_columns`, and further ones behind them."""
     columns: dict[str, object] = dict(judgement_columns(scores))
     columns |= {name: scores.numbers[place] for place, name in enumerate(NUMBER_COLUMNS)}
     names = np.array([*scores.names, None], dtype=object)
     columns |= {name: names[scores.drivers[place]] for place, name in enumerate(DRIVER_COLUMNS)}
-    return pd.DataFrame(columns, index=index, copy=False)
+    return pd.DataFrame({**columns, **extra}, index=index, copy=False)
 
 
 def judgement_columns(scores: RowScores) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Finished parts of a job, kept beside the output until all are done: a job that was killed goes on where it stopped."""
+"""Finished parts of a job, kept beside the output until all are done, so that a job that was killed goes on."""
 
 from __future__ import annotations
 

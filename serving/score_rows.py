@@ -1,4 +1,4 @@
-"""Batch scoring of rows of features: parquet in, parquet out, in bounded memory; killed, it goes on where it stopped."""
+"""Batch scoring of rows of features: parquet in, parquet out, in bounded memory; after a kill it goes on."""
 
 from __future__ import annotations
 
