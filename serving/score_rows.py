@@ -173,7 +173,9 @@ def scored_table(keys: pa.Table, scores: RowScores, bundle: Bundle) -> pa.Table:
     arrays = {name: keys[name].cast(kind) if keys.num_rows else pa.array([], kind) for name, kind in kinds.items()}
     for name in ("validity", "reasons"):
         texts = [one.validity if name == "validity" else one.text for one in scores.judgements]
-        arrays[name] = _named(scores.which, texts)
+        kinds = list(dict.fromkeys(texts))
+        of = np.array([kinds.index(text) for text in texts], dtype=np.int64)
+        arrays[name] = _named(of[scores.which], kinds)
     for place, name in enumerate(NUMBER_COLUMNS):
         arrays[name] = pa.array(scores.numbers[place])
     for place, name in enumerate(DRIVER_COLUMNS):

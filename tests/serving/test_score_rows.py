@@ -70,7 +70,7 @@ def test_breaches_go_to_the_rejects_and_counts_add_up(bundle: Path, tmp_path: Pa
     first, second = row_toy.many(300, seed=2), row_toy.many(200, seed=3)
     first.loc[[5, 299], "pair"] = "no-such"
     first.loc[7, "crash_1w_base"] = 2.0
-    second["style_momentum_4w"] = second["style_momentum_4w"].astype(str).astype(object)
+    second["style_momentum_4w"] = "0.5"
     write(first, tmp_path / "rows" / "a.parquet", 64)
     write(second, tmp_path / "rows" / "deep" / "b.parquet")
     (tmp_path / "rows" / "_SUCCESS").write_text("")
@@ -197,7 +197,7 @@ def test_killed_at_any_time_the_next_run_completes(bundle: Path, tmp_path: Path)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", _JOB, str(source), str(out), str(bundle)]
     rng = np.random.default_rng(3)
-    for after in rng.integers(1, 29, 5):
+    for after in rng.integers(1, 29, 3):
         job = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
         assert job.stderr is not None
         for line in job.stderr:
