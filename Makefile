@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test real faults server lint format type imports slow fuzz bench wheel lock clean
+.PHONY: help setup forecast test real faults server spark lint format type imports slow fuzz bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,17 @@ faults: setup ## many kills and a thousand damaged files a reader, minutes
 server: setup ## an MLflow server with PostgreSQL behind it, driven over HTTP
 	$(BIN)/python -m pytest -m "server and not network" $(ARGS)
 
+# The second environment holds pyspark alone; all else it finds in the first one, which its .pth file names.
+$(VENV)-spark/.installed: $(VENV)/.installed requirements-spark.lock
+	@rm -rf $(VENV)-spark
+	@$(BIN)/python -m venv $(VENV)-spark
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$($(VENV)-spark/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/capshift-libraries.pth"
+	@$(VENV)-spark/bin/python -m pip install -qq --no-deps --no-build-isolation --require-hashes -r requirements-spark.lock
+	@touch $@
+
+spark: $(VENV)-spark/.installed ## tests on Spark (marker `spark`); they skip without Java
+	$(VENV)-spark/bin/python -m pytest -n 0 -m spark tests/serving/test_spark.py $(ARGS)
+
 lint: setup ## style and layout of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,7 +115,7 @@ wheel: setup ## dist/capshift-*.whl
 # One version of each library for every Python and platform where wheels allow it; ARGS=--upgrade moves the pins. numba,
 # which only shap asks for, is kept off the ancient releases that a resolver picks where new ones have no wheel; that
 # bound is given here because uv would apply one in pyproject.toml to installing, too, and miss its hash.
-lock: ## write requirements.lock anew from pyproject.toml
+lock: ## write requirements.lock and requirements-spark.lock anew from pyproject.toml
 	@uv=$$(command -v uv || echo .uv/bin/uv); \
 	if ! [ -x "$$uv" ]; then \
 	    $(BIN)/python -m venv .uv && .uv/bin/python -m pip install -qq uv || exit 2; \
@@ -112,7 +123,10 @@ lock: ## write requirements.lock anew from pyproject.toml
 	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --extra postgres --universal --python-version 3.11 \
 	    --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --quiet \
 	    --output-file requirements.lock $(ARGS)
-	@if grep -nE '://|--index-url|--extra-index-url|--find-links|file:' requirements.lock; then \
+	@echo 'pyspark>=4.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$(command -v uv || echo .uv/bin/uv)" pip compile - \
+	    -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --quiet --output-file requirements-spark.lock $(ARGS)
+	@if grep -nE '://|--index-url|--extra-index-url|--find-links|file:' requirements.lock requirements-spark.lock; then \
 	    echo "lock: the lines above name an address; take them out" >&2; exit 2; \
 	fi
 

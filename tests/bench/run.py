@@ -18,6 +18,7 @@ import numpy as np
 from additive import bench_additive
 from books import bench_books
 from crowding import bench_crowding
+from rows import bench_rows, bench_tracking
 from stocks import bench_stocks
 
 from features.contracts import HORIZONS, Dataset, FloatArray, History, IntArray, TimeArray
@@ -227,6 +228,8 @@ def main() -> None:
     bench_books()
     bench_crowding()
     bench_additive()
+    bench_rows()
+    bench_tracking()
     dataset = build_dataset(observations, market, last)
     weeks = dataset.clock.index.to_numpy("datetime64[us]")
     plan = Plan(HeadSettings(), weeks[-WEEKS], 26, 104, "bench", "bench")

@@ -129,7 +129,9 @@ def test_signature_is_the_contract(model: Path, rows: pd.DataFrame) -> None:
     names = signature(contract)
     assert [column["name"] for column in names["inputs"]] == list(rows.columns)
     assert loaded.metadata.signature.outputs.input_names() == list(output_columns())
-    assert_same(loaded.predict(rows.head(20)), RowModel(RowScorer(row_toy.bundle(), "reference")).predict(rows.head(20)))
+    assert_same(
+        loaded.predict(rows.head(20)), RowModel(RowScorer(row_toy.bundle(), "reference")).predict(rows.head(20))
+    )
     assert len(loaded.predict(rows.head(20).drop(columns="stale"))) == 20
     with pytest.raises(Exception, match="missing"):
         loaded.predict(rows.drop(columns="style_momentum_4w"))

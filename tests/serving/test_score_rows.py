@@ -211,7 +211,13 @@ def test_killed_at_any_time_the_next_run_completes(bundle: Path, tmp_path: Path)
     assert done.stdout == "1500 1485 15\n"
     assert out.read_bytes() == whole.read_bytes()
     assert (tmp_path / "killed.rejects.parquet").read_bytes() == (tmp_path / "whole.rejects.parquet").read_bytes()
-    assert names(tmp_path) == {"in", "whole.parquet", "whole.rejects.parquet", "killed.parquet", "killed.rejects.parquet"}
+    assert names(tmp_path) == {
+        "in",
+        "whole.parquet",
+        "whole.rejects.parquet",
+        "killed.parquet",
+        "killed.rejects.parquet",
+    }
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs a small file system of its own")
@@ -222,7 +228,7 @@ def test_a_full_disk_is_one_sentence_and_parts_stay(bundle: Path, tmp_path: Path
         pytest.skip("no tmpfs may be mounted here")
     try:
         source = write(row_toy.many(2000), tmp_path / "rows.parquet", 200)
-        with pytest.raises(DataContractError, match="cannot be written: .*No space left"):
+        with pytest.raises(DataContractError, match=r"cannot be written: .*No space left"):
             score_rows(ScoreJob(source, disk / "out.parquet", bundle, reference=True, part_rows=200), SILENT)
         assert not (disk / "out.parquet").exists()
         assert any((disk / ".out.parquet.parts").glob("*.scored.arrow"))

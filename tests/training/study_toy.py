@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import EVENTS
+from tests.models import row_toy
 from training.plots import Contributions
 from training.score_tables import score_table, yearly_table
 from training.study import Study
 
 
 def study(folder: Path, simulated: bool = True) -> Study:
-    """Two pairs, 60 weeks, one head's contributions and a bundle of two files."""
+    """Two pairs, 60 weeks, one head's contributions and a small bundle."""
     rng = np.random.default_rng(0)
     weeks = np.datetime64("2012-10-05", "us") + np.timedelta64(7, "D") * np.arange(60)
     frames = []
@@ -27,10 +28,7 @@ def study(folder: Path, simulated: bool = True) -> Study:
                 frame[f"y_{event}"] = (rng.random(len(weeks)) < 0.3).astype(np.float64)
             frames.append(frame)
     forecasts = pd.concat(frames, ignore_index=True)
-    bundle = folder / "2013-10-04-abc"
-    (bundle / "heads").mkdir(parents=True)
-    (bundle / "manifest.json").write_text("{}")
-    (bundle / "heads" / "crash_4w.txt").write_text("tree")
+    bundle = row_toy.bundle().save(folder / "2013-10-04-abc")
     folds = pd.DataFrame(
         {"cut": weeks[[0, 26]], "n_train": [100, 152], "log_loss_in": [0.51, 0.5], "log_loss_out": [0.61, np.nan]}
     )

@@ -95,7 +95,7 @@ def test_they_are_logged_in_order_once_and_dropped(artifacts: Path) -> None:
     # The later one is a refit of the first.
     assert int(client.get_model_version_by_alias(model_name("sample"), CHAMPION).version) == 2
     names = {file.path for file in client.list_artifacts(done[0][1])}
-    assert {"bundle", "model_card.md", "forecasts.parquet", "reliability_4w.png", "shap_crash.png"} <= names
+    assert {"model", "model_card.md", "forecasts.parquet", "reliability_4w.png", "shap_crash.png"} <= names
     assert "study.json" not in names
 
 

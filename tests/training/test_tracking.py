@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+import mlflow.pyfunc
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from features.errors import BundleError, DataContractError
+from models.pyfunc import RowModel
+from models.row_scores import RowScorer
 from serving.registry import CHALLENGER, CHAMPION, champion_bundle, registered_bundle, tracking_uri
+from tests.models import row_toy
 from tests.training.study_toy import study
 from training.score_tables import score_table, yearly_table
 from training.study import Study, write_study
@@ -23,7 +27,7 @@ from training.tracking import log_study
 from training.tracking_server import TrackingError, model_name
 
 ARTIFACTS = {
-    "bundle", "model_card.md", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv",
+    "model", "model_card.md", "config.json", "folds.csv", "folds.json", "folds.md", "forecasts.parquet", "scores.csv",
     "yearly.csv",
     "reliability_1w.png", "reliability_4w.png", "yearly_1w.png", "yearly_4w.png", "shap_crash.png",
 }  # fmt: skip
@@ -105,8 +109,7 @@ class TestRun:
 class TestRegistry:
     def test_champion_is_the_bundle(self, logged: Logged) -> None:
         folder = champion_bundle("sample", logged.uri)
-        assert (folder / "manifest.json").read_text() == "{}"
-        assert (folder / "heads" / "crash_4w.txt").read_text() == "tree"
+        assert contents(folder) == contents(logged.study.bundle_dir)
         version = logged.client.get_model_version_by_alias(model_name("sample"), CHAMPION)
         assert version.tags["simulated"] == "true"
 
@@ -149,6 +152,13 @@ class TestRegistry:
         assert tags["trials"] == ("2" if "config_hash" in changes else "1")
         assert client.get_run(two).info.run_name == f"{market} 2013-10-04-abc"
         assert list(logged.work.iterdir()) == []
+
+    def test_it_loads_as_a_model(self, logged: Logged) -> None:
+        mlflow.set_tracking_uri(logged.uri)
+        loaded = mlflow.pyfunc.load_model(f"models:/{model_name('sample')}@{CHAMPION}")
+        rows = row_toy.rows().head(10)
+        wanted = RowModel(RowScorer(row_toy.bundle(), "reference")).predict(rows)
+        pd.testing.assert_frame_equal(loaded.predict(rows), wanted, rtol=0, atol=1e-12)
 
     def test_no_champion(self, logged: Logged) -> None:
         with pytest.raises(BundleError, match="market 'cn' has no champion"):
@@ -222,7 +232,7 @@ def test_what_is_not_scored_is_not_drawn(tmp_path: Path) -> None:
 def test_a_study_on_disk_needs_no_mlflow(tmp_path: Path) -> None:
     whole = replace(study(tmp_path / "bundles"), contributions={})
     write_study(whole, tmp_path / "study")
-    logged_only = {"bundle", "model_card.md", "shap_crash.png"}
+    logged_only = {"model", "model_card.md", "shap_crash.png"}
     assert {path.name for path in (tmp_path / "study").iterdir()} == ARTIFACTS - logged_only
     loaded = "import sys, training.study; print({'mlflow', 'matplotlib', 'shap'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
