@@ -17,7 +17,7 @@ import pandas as pd
 
 from features.errors import DataContractError
 from models.bundle import Bundle
-from models.row_scores import Method, RowScorer, all_columns, scores_frame
+from models.row_scores import DRIVER_COLUMNS, Method, RowScorer, all_columns, scores_frame
 
 REJECTED = "rejected"
 """Column that says why a row breaks the contract; empty where it does not."""
@@ -49,7 +49,7 @@ class RowModel:
         -------
         pandas.DataFrame
             One row per row, same index, columns `output_columns`. A row that breaks the contract has its reason in
-            `rejected` and nothing else.
+            `rejected` and nothing else; texts that are not there are empty.
 
         Raises
         ------
@@ -64,6 +64,8 @@ class RowModel:
         if good.all():
             return scores_frame(scores, model_input.index, **{REJECTED: reasons})
         scored = scores_frame(scores, **{REJECTED: reasons[good]}).reindex(np.where(good, np.cumsum(good) - 1, -1))
+        for column in ("validity", "reasons", *DRIVER_COLUMNS):
+            scored[column] = scored[column].fillna("")
         scored[REJECTED] = reasons
         scored.index = model_input.index
         return scored

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ _MOST = 2**1000
 """Larger whole numbers have no place among floats."""
 _STYLES = {"small": STYLE_SMALL, "large": STYLE_LARGE}
 
+_Cell = TypeVar("_Cell", bound=np.generic)
 TextArray = npt.NDArray[np.object_]
 
 
@@ -181,17 +182,17 @@ class RowContract:
         _reject(reasons, style == 0, "style_in_force is neither small nor large")
         stale = self._stale(frame, reasons)
         values = np.empty((len(frame), len(self.features)))
-        for place, name in enumerate(self.features):
-            values[:, place], wrong = _numbers(frame[name])
+        for column, name in enumerate(self.features):
+            values[:, column], wrong = _numbers(frame[name])
             _reject(reasons, wrong, f"{name} is no number")
         if np.isinf(values).any():
-            for place, name in enumerate(self.features):
-                _reject(reasons, np.isinf(values[:, place]), f"{name} is infinite")
+            for column, name in enumerate(self.features):
+                _reject(reasons, np.isinf(values[:, column]), f"{name} is infinite")
         held = {name: self._start(frame[name], name, reasons) for name in self.starts}
         good = reasons == ""
         whole = bool(good.all())
 
-        def kept(part: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        def kept(part: npt.NDArray[_Cell]) -> npt.NDArray[_Cell]:
             return part if whole else part[good]
 
         starts = {
@@ -253,26 +254,27 @@ def _texts(column: pd.Series) -> tuple[list[str], IntArray]:
 def _days(column: pd.Series) -> tuple[npt.NDArray[np.datetime64], BoolArray]:
     """Return days, and where there is none."""
     if column.dtype == object:
-        plain = [
-            isinstance(value, date) and (not isinstance(value, datetime) or value.tzinfo is None) for value in column
-        ]
-        column = pd.Series(pd.to_datetime(column.where(plain), errors="coerce"))
+        plain = [value if _is_day(value) else None for value in column]
+        column = pd.Series(pd.to_datetime(pd.Series(plain, dtype=object), errors="coerce"))
     if column.dtype.kind != "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         return np.full(len(column), np.datetime64("NaT", "us")), np.ones(len(column), dtype=np.bool_)
     time = column.to_numpy("datetime64[us]")
     return time, np.isnat(time) | (time != time.astype("datetime64[D]"))
 
 
+def _is_day(cell: object) -> bool:
+    return isinstance(cell, date) and (not isinstance(cell, datetime) or cell.tzinfo is None)
+
+
 def _numbers(column: pd.Series) -> tuple[FloatArray, BoolArray]:
     """Return numbers, missing ones as NaN, and where there is something else."""
     if column.dtype.kind in "fiu":
-        numbers = column if isinstance(column.dtype, np.dtype) else column.astype("Float64")
-        found: FloatArray = (
-            numbers.to_numpy(np.float64) if numbers is column else numbers.to_numpy(np.float64, na_value=np.nan)
-        )
-        return found, np.zeros(len(column), dtype=np.bool_)
+        if not isinstance(column.dtype, np.dtype):
+            column = column.astype("Float64")
+        values = column.to_numpy(np.float64, na_value=np.nan) if column.dtype != np.float64 else column.to_numpy()
+        return values.astype(np.float64, copy=False), np.zeros(len(column), dtype=np.bool_)
     absent = column.isna().to_numpy(np.bool_)
-    found = np.full(len(column), np.nan)
+    found: FloatArray = np.full(len(column), np.nan)
     if column.dtype != object:
         return found, ~absent
     plain = np.array([_is_number(cell) for cell in column], dtype=np.bool_) & ~absent

@@ -63,7 +63,8 @@ class ReferenceParts:
         head = self._bundle.heads[key]
         found = [booster.predict(design.columns, pred_contrib=True, num_threads=1) for booster in head.boosters]
         mean: FloatArray = np.mean(found, axis=0)
-        return head.slope * head.pool * mean
+        mean *= head.slope * head.pool
+        return mean
 
     def summarise(self, key: Key, design: Design, trees: FloatArray, scenario: FloatArray, out: Summary) -> None:
         """See `Parts`."""
@@ -142,7 +143,8 @@ def _standard_error(head: Head, columns: FloatArray) -> FloatArray:
     """Return the same as `RidgeLogit.standard_error` by matrix products, whose sums run in another order."""
     design = np.column_stack([np.ones(len(columns)), columns])
     spread = design @ head.linear.covariance
-    return np.sqrt(np.maximum(np.einsum("ij,ij->i", spread, design), 0.0))
+    variance: FloatArray = np.einsum("ij,ij->i", spread, design)
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 def can_compile() -> bool:

@@ -227,7 +227,8 @@ def scores_frame(scores: RowScores, index: pd.Index | None = None, **extra: np.n
     """Return scores as a table with the columns `all_columns`, and further ones behind them."""
     columns: dict[str, object] = dict(judgement_columns(scores))
     columns |= {name: scores.numbers[place] for place, name in enumerate(NUMBER_COLUMNS)}
-    names = np.array([*scores.names, None], dtype=object)
+    # No null among texts: Spark would make the word "nan" of it.
+    names = np.array([*scores.names, ""], dtype=object)
     columns |= {name: names[scores.drivers[place]] for place, name in enumerate(DRIVER_COLUMNS)}
     return pd.DataFrame({**columns, **extra}, index=index, copy=False)
 

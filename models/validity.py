@@ -143,13 +143,14 @@ def judge_values(bundle: Bundle, values: FloatArray, stale: BoolArray) -> tuple[
     margin = 0.1 * (most - least)
     live = ~np.isnan(values)
     unusual = ((values < low) | (values > high)).sum(axis=1)
-    unseen = (values < least - margin) | (values > most + margin)
+    unseen: BoolArray = np.logical_or(values < least - margin, values > most + margin)
     count = live.sum(axis=1)
     of = [np.array([family == trained for family in known.values()], dtype=np.bool_) for trained in bundle.families]
     shape = (len(of), len(values))
     gone = np.array([~live[:, members].any(axis=1) for members in of], dtype=np.bool_).reshape(shape).T
-    old = np.array([stale[:, members].any(axis=1) for members in of], dtype=np.bool_).reshape(shape).T & gone
-    absent = gone.any(axis=1)
+    old = np.array([stale[:, members].any(axis=1) for members in of], dtype=np.bool_).reshape(shape).T
+    old = np.logical_and(old, gone)
+    absent: BoolArray = np.any(gone, axis=1)
     unseen &= (~absent & (unseen.sum(axis=1) / np.maximum(count, 1) > _OUTSIDE_SHARE))[:, None]
     counted = ~absent & ~unseen.any(axis=1) & (unusual / np.maximum(count, 1) > _STRESS_SHARE)
     marks = np.packbits(np.concatenate([gone, old, unseen], axis=1), axis=1)

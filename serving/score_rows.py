@@ -168,9 +168,9 @@ def _score_part(job: ScoreJob, part: Part, scorer: RowScorer) -> tuple[pa.Table,
 
 def scored_table(keys: pa.Table, scores: RowScores, bundle: Bundle) -> pa.Table:
     """Return scores beside their keys, names as dictionaries; the metadata say which bundle made them."""
-    kinds = dict(zip(KEYS, (pa.string(), pa.timestamp("us"), pa.string()), strict=True))
+    types = dict(zip(KEYS, (pa.string(), pa.timestamp("us"), pa.string()), strict=True))
     # Of a column of another type no row is left, and not every type can be cast.
-    arrays = {name: keys[name].cast(kind) if keys.num_rows else pa.array([], kind) for name, kind in kinds.items()}
+    arrays = {name: keys[name].cast(kind) if keys.num_rows else pa.array([], kind) for name, kind in types.items()}
     for name in ("validity", "reasons"):
         texts = [one.validity if name == "validity" else one.text for one in scores.judgements]
         kinds = list(dict.fromkeys(texts))

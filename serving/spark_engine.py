@@ -86,7 +86,13 @@ def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path
     fields = [*(f"`{name}` double" for name in NUMBER_COLUMNS), *(f"`{name}` string" for name in texts)]
     scorer = spark_udf(spark, model, ", ".join(fields))
     scored = rows.withColumn("scored", scorer(functions.struct(*used)))
-    scored = scored.select(*KEYS, "scored.*").withColumn(_FLAG, functions.col(REJECTED) != "")
+    named = [
+        functions.nullif(functions.col(f"scored.{name}"), functions.lit("")).alias(name) for name in DRIVER_COLUMNS
+    ]
+    numbers = tuple(f"scored.{name}" for name in NUMBER_COLUMNS)
+    rejection = functions.col(f"scored.{REJECTED}")
+    reasons = functions.concat(functions.col("scored.reasons"), rejection).alias("reasons")
+    scored = scored.select(*KEYS, "scored.validity", reasons, *numbers, *named, (rejection != "").alias(_FLAG))
     log.emit("started", engine="spark", source=source)
     work = f"{out}.work"
     files = _Files(spark)
@@ -99,9 +105,11 @@ def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path
     bad = str(rejects_path(Path(out))) if "://" not in out else f"{out}.rejects.parquet"
     files.remove(bad)
     if counts[1]:
-        spark.read.parquet(rejected).select(*KEYS, functions.col(REJECTED).alias("reason")).write.parquet(bad)
+        spark.read.parquet(rejected).select(*KEYS, functions.col("reasons").alias("reason")).write.parquet(bad)
     if counts[0]:
         files.move(f"{work}/{_FLAG}=false", out)
+    else:
+        files.remove(out)
     files.remove(work)
     done = ScoreCounts(sum(counts), counts[0], counts[1])
     log.emit("finished", rows=done.rows, scored=done.scored, rejected=done.rejected, out=out)

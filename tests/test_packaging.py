@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PACKAGES = ("features", "models", "training", "serving")
-GATES = ("setup", "forecast", "lint", "type", "imports", "test", "slow", "bench", "wheel")
+GATES = ("setup", "forecast", "lint", "type", "imports", "test", "spark", "slow", "bench", "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,11 @@ def project(root: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def lock(root: Path) -> str:
     return (root / "requirements.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def spark_lock(root: Path) -> str:
+    return (root / "requirements-spark.lock").read_text(encoding="utf-8")
 
 
 def _fresh_python(code: str, cwd: Path) -> Any:
@@ -63,6 +68,16 @@ class TestNames:
 
 
 class TestLock:
+    def test_spark_has_its_own(self, project: dict[str, Any], lock: str, spark_lock: str) -> None:
+        pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ]+) ", spark_lock, flags=re.MULTILINE))
+        (need,) = (Requirement(text) for text in project["project"]["optional-dependencies"]["spark"])
+        assert Version(pins.pop(need.name)) in need.specifier
+        # All else is in the first environment, in whose company the tests run.
+        assert set(pins) == {"py4j"}
+        assert "pyspark==" not in lock
+        assert spark_lock.count("--hash=sha256:") >= 2
+        assert "://" not in spark_lock
+
     def test_every_pin_has_hashes(self, lock: str) -> None:
         entries = re.split(r"^(?=[A-Za-z0-9])", re.sub(r"^\s*#.*\n", "", lock, flags=re.MULTILINE), flags=re.MULTILINE)
         entries = [entry for entry in entries if entry.strip()]

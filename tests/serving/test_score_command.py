@@ -1,33 +1,102 @@
-"""`capshift score` from the command line: its exit code, its files, and that it never trains."""
+"""`capshift features` and `capshift score`, end to end on the small market."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-import serving.market_score
 from features.errors import DataContractError
-from serving.cli import app
-from serving.score_command import score
+from models.predict import draft
+from models.schedule import bundle_folder, bundle_root, day_text
+from serving.feature_table import feature_table
+from tests import small
+from tests.models import row_toy
 
 
-def test_what_the_job_returns_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen: list[tuple[object, ...]] = []
-
-    def abstains(market: str, as_of: str | None, out: Path, artifacts: Path, *, ledger: str | None = None) -> int:
-        seen.append((market, as_of, out, artifacts, ledger))
-        return 5
-
-    monkeypatch.setattr(serving.market_score, "score_market", abstains)
-    monkeypatch.delenv("CAPSHIFT_LEDGER", raising=False)
-    options = ["--market", "cn", "--as-of", "2023-11-24", "--out", str(tmp_path), "--artifacts", str(tmp_path / "a")]
-    assert CliRunner().invoke(app, ["score", *options]).exit_code == 5
-    assert seen == [("cn", "2023-11-24", tmp_path, tmp_path / "a", None)]
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the bundles of the small plan and rows to score."""
+    root = tmp_path_factory.mktemp("artifacts")
+    for bundle in small.walked().bundles:
+        bundle.save(bundle_folder(bundle_root(root, "sample", small.plan()), bundle.cut, bundle.snapshot_id))
+    row_toy.many(30, seed=1).to_parquet(root / "rows.parquet", index=False)
+    return root
 
 
-def test_without_a_store_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataContractError, match="capshift ingest"):
-        score("sample", None, tmp_path / "out", tmp_path / "artifacts", None)
-    assert not list((tmp_path / "out").rglob("*.json"))
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serving.cli", "score", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_scores_of_written_rows_are_the_forecast(home: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    table = feature_table(
+        small.dataset(), small.plan(), row_toy.index(), home, lambda stage, done, of: seen.append(done)
+    )
+    table.to_parquet(tmp_path / "rows.parquet", index=False)
+    newest = max((home / "bundles").rglob("20*"))
+    done = run(
+        "--features", str(tmp_path / "rows.parquet"), "--bundle", str(newest), "--out", f"{tmp_path}/out.parquet"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"SIMULATED {len(table)} rows: {len(table)} scored")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["started", "score", "score", "finished"]
+    assert events[0]["simulated"] is True
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    forecasts = draft(row_toy.bundle(), small.dataset(), row_toy.index(), small.base(), tails=False).forecasts
+    week = forecasts[forecasts["horizon_weeks"] == 4]
+    np.testing.assert_allclose(found["p_switch_4w"], week["p_switch"], rtol=0, atol=1e-12)
+    assert seen == list(range(1, len(np.unique(table["decision_date"])) + 1))
+
+
+def test_rows_need_the_bundle_in_force(home: Path, tmp_path: Path) -> None:
+    first = small.walked().bundles[0]
+    with pytest.raises(DataContractError, match=f"no bundle of cut {day_text(row_toy.bundle().cut)}"):
+        feature_table(small.dataset(), small.plan(), row_toy.index(), tmp_path, lambda *_: None)
+    with pytest.raises(DataContractError, match="no pair has a row"):
+        feature_table(small.dataset(), small.plan(), row_toy.index()[:0], home, lambda *_: None)
+    assert first.cut < row_toy.bundle().cut
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--as-of", "2010-11-26"], "`as_of` and `ledger` do not go with `features`"),
+        (["--bundle", "nowhere"], "manifest.json: cannot be read"),
+        (["--market", "sample"], "no bundle of market 'sample' is there"),
+        (["--engine", "flink"], "Invalid value"),
+    ],
+)
+def test_usage_is_one_sentence(home: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    rows = ["--features", str(home / "rows.parquet"), "--out", str(tmp_path / "out.parquet")]
+    done = run(*rows, "--artifacts", str(tmp_path), *arguments)
+    assert done.returncode == (4 if "nowhere" in arguments else 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_rows_need_rows(tmp_path: Path) -> None:
+    done = run("--out", str(tmp_path / "out.parquet"), "--reference")
+    assert done.returncode == 2
+    assert "go with `features`" in done.stderr
+
+
+def test_all_rejected_is_an_error_of_data(home: Path, tmp_path: Path) -> None:
+    row_toy.many(5).assign(pair="no-such").to_parquet(tmp_path / "rows.parquet", index=False)
+    bundle = max((home / "bundles").rglob("20*"))
+    out = tmp_path / "out.parquet"
+    done = run(
+        "--features", str(tmp_path / "rows.parquet"), "--bundle", str(bundle), "--out", str(out), "--log", "json"
+    )
+    assert done.returncode == 2
+    assert "0 scored" in done.stdout
+    assert "5 rejected" in done.stdout
+    assert len(pd.read_parquet(tmp_path / "out.rejects.parquet")) == 5

@@ -46,7 +46,9 @@ def test_spark_scores_the_same_numbers(tmp_path: Path) -> None:
     for column in ("pair", "validity", "reasons", *DRIVER_COLUMNS):
         assert list(found[column].fillna("")) == list(wanted[column].fillna(""))
     rejects = pd.read_parquet(tmp_path / "out.rejects.parquet")
-    assert sorted(rejects["reason"]) == ["crash_1w_base is missing or no probability inside (0, 1)"] * 2 + ["pair is no text"]
+    assert sorted(rejects["reason"]) == ["crash_1w_base is missing or no probability inside (0, 1)"] * 2 + [
+        "pair is no text"
+    ]
     assert {path.name for path in tmp_path.iterdir()} == {"rows", "bundle", "out.parquet", "out.rejects.parquet"}
     frame.assign(style_momentum_4w="much").to_parquet(tmp_path / "wrong.parquet", index=False)
     with pytest.raises(DataContractError, match="style_momentum_4w must hold numbers; got string"):
