@@ -33,6 +33,10 @@ ARTIFACTS = {
 }  # fmt: skip
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @dataclass(frozen=True)
 class Logged:
     """A study that was logged from an empty working folder."""
