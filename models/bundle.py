@@ -70,7 +70,7 @@ class Bundle:
     memory : Memory
         What the level correction remembers of earlier bundles' forecasts.
     pairs : tuple of str
-        Pairs of the market; empty in bundles of earlier versions.
+        Pairs of the market.
     """
 
     market: str
@@ -87,13 +87,7 @@ class Bundle:
     heads: Mapping[tuple[Event, int], Head]
     volatility: Mapping[str, VolatilityParams | None]
     memory: Memory
-    pairs: tuple[str, ...] = ()
-
-    @property
-    def known_pairs(self) -> tuple[str, ...]:
-        """The market's pairs; those of the memory where an older bundle does not name them."""
-        held = {key[0] for rows in (self.memory.settled, self.memory.pending) for key in rows}
-        return self.pairs or tuple(sorted(held))
+    pairs: tuple[str, ...]
 
     def save(self, folder: Path) -> Path:
         """Write the bundle atomically; what the folder held before is replaced.
@@ -221,5 +215,5 @@ def _build(document: dict[str, Any], texts: Mapping[str, str]) -> Bundle:
             for segment, params in document["volatility"].items()
         },
         memory=Memory.from_json(document["memory"]),
-        pairs=tuple(str(pair) for pair in document.get("pairs", ())),
+        pairs=tuple(str(pair) for pair in document["pairs"]),
     )

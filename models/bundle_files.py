@@ -17,7 +17,7 @@ from pathlib import Path
 
 from features.errors import BundleError, DataContractError
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 MAX_BYTES = 64 * 1024 * 1024
 """Of a file."""

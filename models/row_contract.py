@@ -119,7 +119,7 @@ class RowContract:
         BundleError
             If the bundle does not say which pairs its market has.
         """
-        pairs = bundle.known_pairs
+        pairs = bundle.pairs
         if not pairs:
             raise BundleError(f"the bundle of cut {day_text(bundle.cut)} does not name its pairs; train it again")
         return RowContract(pairs, tuple(info.name for info in bundle.features), bundle.cut)

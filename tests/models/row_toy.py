@@ -47,7 +47,7 @@ def many(n: int, seed: int = 0, of: Bundle | None = None) -> pd.DataFrame:
     gone = rng.random(n) < 0.02
     values[np.ix_(gone, flow)] = np.nan
     columns: dict[str, object] = {
-        "pair": rng.choice(np.array(of.known_pairs, dtype=object), n),
+        "pair": rng.choice(np.array(of.pairs, dtype=object), n),
         "decision_date": of.cut + rng.integers(0, 300, n).astype("timedelta64[D]"),
         "style_in_force": rng.choice(np.array(["small", "large"], dtype=object), n),
         "stale": np.where(gone & (rng.random(n) < 0.5), names[flow[0]], "").astype(object),

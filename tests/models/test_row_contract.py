@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BundleError, DataContractError
-from models.memory import Memory
 from models.row_contract import RowContract
 from models.row_frame import feature_rows
 from tests import small
@@ -134,8 +133,6 @@ def test_a_missing_column_is_named(contract: RowContract) -> None:
         contract.read(twice)
 
 
-def test_an_old_bundle_knows_its_pairs_from_its_memory() -> None:
-    old = replace(row_toy.bundle(), pairs=())
-    assert set(RowContract.of(old).pairs) == set(row_toy.bundle().pairs)
+def test_a_bundle_without_pairs_is_refused() -> None:
     with pytest.raises(BundleError, match="does not name its pairs"):
-        RowContract.of(replace(old, memory=Memory.empty()))
+        RowContract.of(replace(row_toy.bundle(), pairs=()))
