@@ -70,7 +70,7 @@ def steps_of_append(processes: mp.context.ForkServerContext, ledger: Ledger, pla
 
 
 class TestKilled:
-    @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.fault)])
     def test_at_steps_of_an_append(self, processes, location: str, tmp_path: Path, kills: int) -> None:
         ledger = Ledger(location, tmp_path)
         ledger.append(toy_entries(0), on_time(0))
@@ -91,7 +91,7 @@ class TestKilled:
             killed_at(processes, ledger, str(place), 0, step)
             whole(ledger, 1)
 
-    @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.fault)])
     def test_at_random_times(self, processes, tmp_path: Path, kills: int) -> None:
         rng = np.random.default_rng(kills)
         for number in range(kills):

@@ -91,7 +91,7 @@ def killed(processes: mp.context.ForkServerContext, registry: Registry, artifact
     return child.exitcode
 
 
-@pytest.mark.parametrize("steps", [(2, 6, STEPS), pytest.param(tuple(range(1, STEPS + 1)), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [(2, 6, STEPS), pytest.param(tuple(range(1, STEPS + 1)), marks=pytest.mark.fault)])
 def test_killed_at_a_step(processes, registry: Registry, artifacts: Path, made: Path, steps: tuple[int, ...]) -> None:
     codes = []
     for step in steps:

@@ -180,7 +180,7 @@ def processes() -> mp.context.ForkServerContext:
     return context
 
 
-@pytest.mark.parametrize("steps", [(2, 8), pytest.param(tuple(range(1, 12)), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [(2, 8), pytest.param(tuple(range(1, 12)), marks=pytest.mark.fault)])
 def test_killed_at_a_step_and_uploaded_again(processes, artifacts: Path, steps: tuple[int, ...]) -> None:
     """The calls that write: experiment, run, parameters, metrics, end, model, version, alias; last the drop."""
     spare, database = artifacts / "spare", (artifacts / "mlflow.db").read_bytes()
