@@ -19,6 +19,7 @@ RecordIn = Annotated[
 
 
 def score(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Parquet of scores; without FEATURES the folder of forecasts.")],
     features: Annotated[
         str | None,
@@ -55,7 +56,9 @@ def score(
         from serving.market_score import score_market
 
         raise typer.Exit(score_market(market, as_of, out, artifacts, ledger=ledger))
-    if as_of is not None or ledger is not None:
+    # The environment and capshift.toml speak to every command; only a flag means this one.
+    sources = (context.get_parameter_source(name) for name in ("as_of", "ledger"))
+    if any(source is not None and source.name == "COMMANDLINE" for source in sources):
         raise DataContractError("`as_of` and `ledger` do not go with `features`: rows carry their own dates")
     from serving.job_log import job_log
     from serving.score_rows import ScoreCounts, ScoreJob, rejects_path, score_rows

@@ -89,6 +89,15 @@ def test_options_of_rows_need_rows(tmp_path: Path) -> None:
     assert "go with `features`" in done.stderr
 
 
+def test_the_environment_speaks_to_every_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPSHIFT_AS_OF", "2010-11-26")
+    monkeypatch.setenv("CAPSHIFT_LEDGER", str(tmp_path / "ledger.db"))
+    bundle = max((home / "bundles").rglob("20*"))
+    done = run("--features", str(home / "rows.parquet"), "--bundle", str(bundle), "--out", f"{tmp_path}/out.parquet")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"out.parquet"}
+
+
 def test_all_rejected_is_an_error_of_data(home: Path, tmp_path: Path) -> None:
     row_toy.many(5).assign(pair="no-such").to_parquet(tmp_path / "rows.parquet", index=False)
     bundle = max((home / "bundles").rglob("20*"))

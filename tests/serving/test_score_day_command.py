@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 import serving.market_score
 from features.errors import DataContractError
 from serving.cli import app
-from serving.score_command import score
 
 
 def test_what_the_job_returns_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -28,6 +27,7 @@ def test_what_the_job_returns_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_without_a_store_it_says_so(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["score", "--out", str(tmp_path / "out"), "--artifacts", str(tmp_path / "a")])
     with pytest.raises(DataContractError, match="capshift ingest"):
-        score(tmp_path / "out", market="sample", artifacts=tmp_path / "artifacts")
+        raise done.exception or AssertionError(done.output)
     assert not list((tmp_path / "out").rglob("*.json"))
