@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, Jobs, LedgerPlace, Market
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, Jobs, Market, RecordIn
 from serving.steps import market_spec, parse_day, progress_bars
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def backfill(
     out: Annotated[Path | None, typer.Option(help="Folder; ARTIFACTS/backfill by default.")] = None,
     jobs: Jobs = 2,
     backend: Annotated[str, typer.Option(help="loky, threading, multiprocessing, spark, dask or ray.")] = "loky",
-    ledger: LedgerPlace = None,
+    ledger: RecordIn = None,
 ) -> None:
     """Forecast every decision day of a span with the bundle in force at that day; run again to go on after a kill.
 
@@ -45,10 +45,11 @@ def backfill(
     from serving.day_files import DayFiles, sweep
     from serving.ledger_step import record_backfilled
     from serving.lock import output_lock
+    from serving.output import backfill_folder
 
     check_backend(backend)
     spec = market_spec(market)
-    first, target = parse_day(start, "from"), out or artifacts / "backfill"
+    first, target = parse_day(start, "from"), out or backfill_folder(artifacts)
     with output_lock(target / spec.name):
         sweep(target, spec.name)
         opened = open_span(market, artifacts, first, end)

@@ -50,5 +50,14 @@ LedgerPlace = Annotated[
         show_default=False,
     ),
 ]
+RecordIn = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        envvar="CAPSHIFT_LEDGER",
+        help="Ledger to record forecasts in; by default they are not recorded.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse bad points instead of putting them in quarantine.")]
 Vintages = Annotated[bool, typer.Option("--vintages", help="Also read the definition's files of old vintages.")]

@@ -26,6 +26,11 @@ def forecast_path(artifacts: Path, market: str, day: str, suffix: str) -> Path:
     return artifacts / market / "forecasts" / f"{day}.{suffix}"
 
 
+def backfill_folder(artifacts: Path) -> Path:
+    """Return the folder of backfilled forecasts, one folder a market in it, where no other is named."""
+    return artifacts / "backfill"
+
+
 def scenario_path(artifacts: Path, market: str, day: str) -> Path:
     """Return the file of one day's tilted scenario set."""
     return artifacts / market / "scenarios" / f"{day}.npz"

@@ -17,7 +17,7 @@ from features.errors import BundleError, DataContractError, LedgerError
 from features.market import MarketSpec
 from models.schedule import day_text
 from serving.ledger_entry import ledger_entries
-from serving.output import forecast_path
+from serving.output import backfill_folder, forecast_path
 
 _DAY, _WORD = re.compile(r"\d{4}-[01]\d-[0-3]\d"), re.compile(r"\w[\w.+-]*")
 _SAME = ("config_hash", "bundle_cut", "snapshot_id", "code_version", "revision")
@@ -90,11 +90,19 @@ class Published:
 
 
 def read_files(artifacts: Path, spec: MarketSpec, day: str, folder: Path | None) -> list[Published]:
-    """Read a day's JSON and parquet, those that are there; one that cannot be read says so in `damage`."""
+    """Read a day's JSON and parquet, those that are there; one that cannot be read says so in `damage`.
+
+    Without a folder they are those of `capshift forecast` and of `capshift backfill`.
+    """
+    usual = (forecast_path(artifacts, spec.name, day, "json").parent, backfill_folder(artifacts) / spec.name)
+    return [made for place in ((folder,) if folder else usual) for made in _read_day(place, spec, day)]
+
+
+def _read_day(folder: Path, spec: MarketSpec, day: str) -> list[Published]:
     found = []
     document: Any = None
     for suffix in ("json", "parquet"):
-        path = forecast_path(artifacts, spec.name, day, suffix) if folder is None else folder / f"{day}.{suffix}"
+        path = folder / f"{day}.{suffix}"
         if not path.exists():
             continue
         content = path.read_bytes()

@@ -79,7 +79,8 @@ def replay(spec: MarketSpec, artifacts: Path, day: np.datetime64, ledger: str | 
     ledger : str, optional
         As `serving.ledger.Ledger`; by default that of the artefacts folder, if there is one.
     forecasts : Path, optional
-        Folder with the files ``DAY.json`` and ``DAY.parquet``; by default that of `capshift forecast`.
+        Folder with the files ``DAY.json`` and ``DAY.parquet``; by default those of `capshift forecast` and
+        `capshift backfill`.
 
     Raises
     ------

@@ -24,7 +24,8 @@ def replay(
     artifacts: Artifacts = DEFAULT_ARTIFACTS,
     ledger: LedgerPlace = None,
     forecasts: Annotated[
-        Path | None, typer.Option(help="Folder of DAY.json and .parquet; ARTIFACTS/MARKET/forecasts by default.")
+        Path | None,
+        typer.Option(help="Folder of DAY.json and .parquet; by default those of `forecast` and `backfill`."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every difference.")] = False,
 ) -> None:

@@ -9,13 +9,9 @@ import typer
 
 from features.errors import DataContractError
 from serving.job_log import LogKind
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, AsOf, Market
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, AsOf, Market, RecordIn
 
 Engine = Literal["local", "spark"]
-RecordIn = Annotated[
-    str | None,
-    typer.Option(help="Ledger to record the forecast in; by default it is not recorded.", envvar="CAPSHIFT_LEDGER"),
-]
 
 
 def score(

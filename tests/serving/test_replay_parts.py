@@ -15,7 +15,7 @@ import pytest
 from features.errors import BundleError, DataContractError
 from features.snapshot import snapshot_ids
 from serving.forecast import Call, make_forecast
-from serving.output import forecast_path, forecast_text, parquet_bytes
+from serving.output import backfill_folder, forecast_path, forecast_text, parquet_bytes
 from serving.published import Provenance, read_files
 from serving.replay_cause import batch_of, causes
 from serving.replay_diff import differing_rows, differing_texts
@@ -147,6 +147,10 @@ class TestFiles:
         [found] = read_files(tmp_path, small.market(), DAY, None)
         assert found.provenance == Provenance.of(call().rows.iloc[0])
         assert found.headline == small.market().headline
+        backfilled = backfill_folder(tmp_path) / "sample" / f"{DAY}.json"
+        backfilled.parent.mkdir(parents=True)
+        backfilled.write_text(text(), encoding="utf-8")
+        assert [one.origin for one in read_files(tmp_path, small.market(), DAY, None)] == [str(path), str(backfilled)]
 
     @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
     def test_a_truncated_one_is_told(self, tmp_path: Path, share: float) -> None:
