@@ -23,6 +23,7 @@ from models.schedule import day_text
 from serving.job_log import JobLog
 from serving.lock import output_lock
 from serving.parquet_rows import PART_ROWS, Part, RowFiles, open_rows
+from serving.row_cells import safe_rows, shown
 from serving.score_parts import PartFolder
 
 REJECT_COLUMNS = ("source", "row", "reason", *KEYS)
@@ -86,8 +87,12 @@ def score_rows(job: ScoreJob, log: JobLog) -> ScoreCounts:
     Information set: the rows themselves; of the bundle, what matured before its cut.
     """
     inside = job.source.resolve()
-    if job.out.resolve() == inside or (job.source.is_dir() and inside in job.out.resolve().parents):
-        raise DataContractError(f"`out` must not lie among the rows that are read; got {job.out}")
+    if inside in (job.out.resolve(), job.rejects.resolve()) or (
+        job.source.is_dir() and inside in job.out.resolve().parents
+    ):
+        raise DataContractError(
+            f"`out` and the file of its rejected rows must not lie among the rows that are read; got {job.out}"
+        )
     if job.out.is_dir():
         raise DataContractError(f"`out` must be a file; {job.out} is a folder")
     with output_lock(job.out):
@@ -149,10 +154,11 @@ def _run(job: ScoreJob, files: RowFiles, scorer: RowScorer, log: JobLog) -> Scor
 
 
 def _score_part(job: ScoreJob, part: Part, scorer: RowScorer) -> tuple[pa.Table, pa.Table]:
-    frame = part.table.to_pandas(date_as_object=False, strings_to_categorical=True)
+    table = safe_rows(part.table)
+    frame = table.to_pandas(date_as_object=False, strings_to_categorical=True)
     rows, reasons = scorer.contract.read(frame)
     good = reasons == ""
-    keys = part.table.select(list(KEYS))
+    keys = table.select(list(KEYS))
     scored = scored_table(keys if good.all() else keys.filter(pa.array(good)), scorer.score(rows), scorer.bundle)
     bad = np.flatnonzero(~good)
     name = part.file.relative_to(job.source).as_posix() if job.source.is_dir() else part.file.name
@@ -160,9 +166,8 @@ def _score_part(job: ScoreJob, part: Part, scorer: RowScorer) -> tuple[pa.Table,
         pa.array([name] * len(bad), pa.string()),
         pa.array(part.first + bad, pa.int64()),
         pa.array(list(reasons[bad]), pa.string()),
-        *(pa.array([None if cell is None else str(cell) for cell in keys[key].take(bad).to_pylist()], pa.string())
-          for key in KEYS),
-    ]  # fmt: skip
+        *(pa.array(shown(part.table[key].take(bad)), pa.string()) for key in KEYS),
+    ]
     return scored, pa.Table.from_arrays(held, names=list(REJECT_COLUMNS))
 
 

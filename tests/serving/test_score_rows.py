@@ -135,6 +135,13 @@ def test_one_job_an_output(bundle: Path, tmp_path: Path) -> None:
         score_rows(ScoreJob(tmp_path, tmp_path / "out.parquet", bundle), SILENT)
 
 
+def test_the_input_is_never_taken_for_rejected_rows(bundle: Path, tmp_path: Path) -> None:
+    source = write(row_toy.many(20), tmp_path / "rows.rejects.parquet")
+    with pytest.raises(DataContractError, match="must not lie among the rows"):
+        score_rows(ScoreJob(source, tmp_path / "rows.parquet", bundle), SILENT)
+    assert source.is_file()
+
+
 def test_other_input_starts_over(bundle: Path, tmp_path: Path) -> None:
     """Parts of an earlier input are not mixed with those of a changed one."""
     source, out = write(row_toy.many(500, seed=1), tmp_path / "rows.parquet", 100), tmp_path / "out.parquet"
