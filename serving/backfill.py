@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
 from features.contracts import TimeArray
 from features.errors import DataContractError, StaleDataError
-from models.schedule import Plan, day_text
+from models.schedule import Plan, day_text, forecast_rows
 from serving.backends import parallel_backend
 from serving.day_files import PROVENANCE, DayFiles
 from serving.market_score import lead_reasons
@@ -28,7 +29,9 @@ from serving.steps import market_spec
 
 _BATCH = 8
 """Days of each job in a batch, where a backend cannot hand back one result at a time."""
-Outcome = Literal["kept", "written", "unchanged", "replaced", "abstained", "refused", "no_close"]
+Outcome = Literal[
+    "kept", "written", "unchanged", "replaced", "abstained", "refused", "no_close", "no_decision", "no_history"
+]
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,11 @@ def score_day(job: BackfillJob, day: str) -> DayDone:
     """
     opened = _opened(job)
     at = np.datetime64(day, "us")
+    if not opened.was_decision(at):
+        return DayDone(day, "no_decision", "the market was expected to open once more in its week")
     try:
+        if why := _too_young(opened, at):
+            return DayDone(day, "no_history", why)
         found = preflight(opened, at)
         if found.refusal:
             return DayDone(day, "refused", found.refusal)
@@ -159,6 +166,17 @@ def score_day(job: BackfillJob, day: str) -> DayDone:
     written = DayFiles(job.out, opened.spec.name, day).write(call)
     reasons = lead_reasons(call)
     return DayDone(day, written if reasons is None else "abstained", reasons or "")
+
+
+def _too_young(opened: OpenedMarket, day: np.datetime64) -> str:
+    """Return what to say where the headline pair, though its close was known, is too young to be forecast."""
+    headline, plan = opened.spec.headline, opened.plan
+    rows = opened.dataset.rows.index
+    if (headline, pd.Timestamp(day)) not in rows or (headline, pd.Timestamp(day)) in forecast_rows(
+        opened.dataset, plan, day, None
+    ):
+        return ""
+    return f"pair {headline} has less than {plan.min_weeks} weeks of history"
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving.options import DEFAULT_ARTIFACTS, Artifacts, Jobs, Market, RecordIn
-from serving.steps import market_spec, parse_day, progress_bars
+from serving.steps import market_spec, open_store, parse_day, progress_bars
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from features.contracts import TimeArray
     from serving.opened_market import OpenedMarket
 
-_MISSING = {"refused": 2, "no_close": 5}
+_MISSING = {"refused": 2, "no_close": 5, "no_decision": 5, "no_history": 5}
 """Exit codes of days that have no forecast, the graver first."""
 
 
@@ -37,7 +37,8 @@ def backfill(
 
     Reads ARTIFACTS/store.duckdb; writes OUT/MARKET/DAY.json, .parquet and .sha256 as `capshift score` does, bundles
     that are missing, and LEDGER where one is named, flagged as backfilled. Days that are there already, made from the
-    same data, bundle, settings and code, are kept. Exit code 2 if a day was refused, 5 if one had no close.
+    same data, bundle, settings and code, are kept. Exit code 2 if a day was refused, 5 if one has no forecast: it had
+    no close, was no decision day as far as was known then, or came before the headline pair was old enough.
     """
     from models.schedule import day_text
     from serving.backends import check_backend
@@ -89,6 +90,8 @@ def open_span(market: str, artifacts: Path, first: np.datetime64, end: str | Non
     DataContractError, StaleDataError, LockedError
         As `serving.opened_market.open_market`; also if the span holds no decision.
     """
+    import numpy as np
+
     from features.dataset import market_calendar
     from features.errors import DataContractError
     from models.schedule import day_text
@@ -101,6 +104,12 @@ def open_span(market: str, artifacts: Path, first: np.datetime64, end: str | Non
     calendar = market_calendar(spec, last)
     decisions = calendar.decisions()
     inside = decisions[(decisions >= first) & (decisions <= last)]
+    if spec.schedule.sessions is not None:
+        # A decision of the calendar on which the market turned out to be closed has no forecast, and ends no span.
+        stored = open_store(artifacts).observations(spec.name)
+        periods = stored.loc[stored["series"] == spec.schedule.sessions, "period"].to_numpy("datetime64[us]")
+        newest = periods.max() if len(periods) else first
+        inside = inside[np.isin(inside, periods) | (inside > newest)]
     if not len(inside):
         raise DataContractError(
             f"`from` and `to` must span a decision day; there is none from {day_text(first)} to {end}"

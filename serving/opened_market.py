@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from features.contracts import Dataset
-from features.dataset import decision_times
-from features.errors import BundleError, DataContractError
+from features.dataset import decision_times, market_calendar
+from features.errors import BundleError, DataContractError, StaleDataError
 from features.market import MarketSpec
 from features.truncated import dataset_until
 from models.bundle import Bundle
@@ -67,17 +67,38 @@ class OpenedMarket:
         """Return the digest of everything known at a day's decision."""
         return str(self.dataset.clock["snapshot_id"].loc[pd.Timestamp(day)])
 
+    def was_decision(self, day: np.datetime64) -> bool:
+        """Return whether a day was the last session of its week as far as was known on it.
+
+        Where sessions are as realised, a day that turned out to be closed was expected until then: the day before it
+        became the last session of its week with hindsight only, and nobody could have decided on it.
+
+        Information set: rows with known_at <= the decision of `day`.
+        """
+        sessions = self.spec.schedule.sessions
+        if sessions is None:
+            return True
+        seen = self.observations["series"] == sessions
+        seen &= self.observations["known_at"] <= pd.Timestamp(self.at(day))
+        periods = self.observations.loc[seen, "period"].to_numpy("datetime64[us]")
+        return bool(day in market_calendar(self.spec, day).realised(periods).decisions())
+
     def until(self, day: np.datetime64) -> Dataset:
         """Return the dataset up to a day, sure that the headline pair has a row for it.
 
         Raises
         ------
         StaleDataError
-            If its close was not known at the decision.
+            If its close was not known at the decision, or the day was no decision day as far as was known then.
         """
         if day == self.last:
             return self.dataset
         if self.spec.schedule.sessions is not None:
+            if not self.was_decision(day):
+                raise StaleDataError(
+                    f"{day_text(day)} was no decision day as far as was known then: the market was expected to open "
+                    "once more in its week; there is no forecast of it"
+                )
             # Sessions as realised: a later dataset knows of closed days that this one could not.
             return dataset_for(self.spec, self.observations, day)
         if (self.spec.headline, pd.Timestamp(day)) not in self.dataset.rows.index:

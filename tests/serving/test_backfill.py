@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import typer
 
+import features.markets
 from features.errors import DataContractError, LockedError
+from features.frames import OBSERVATION_COLUMNS
 from features.ingest import ingest
+from features.market import load_market
 from features.store import Store
-from models.schedule import bundle_root, day_text
+from models.schedule import Plan, bundle_folder, bundle_root, day_text
 from serving import backends
 from serving.backfill import BackfillJob, expected, run_backfill, span_days
 from serving.backfill_command import backfill
@@ -25,6 +28,7 @@ from serving.ledger_read import recorded_forecasts
 from serving.ledger_record import KEY_FIELDS
 from serving.ledger_verify import verify
 from serving.lock import output_lock
+from serving.opened_market import open_market
 from serving.output import forecast_text, parquet_bytes, store_path
 from tests import small
 from tests.serving.job_worker import fill
@@ -127,6 +131,70 @@ def test_two_jobs_on_one_output(small_folder: Path, tmp_path: Path) -> None:
     with output_lock(tmp_path / "sample"), pytest.raises(LockedError) as error:
         backfill(SPAN[0], "sample", small_folder, SPAN[1], tmp_path, 1, "loky", None)
     assert error.value.exit_code == 6
+
+
+CLOSED, BEFORE = "2010-07-23", "2010-07-22"
+
+
+@pytest.fixture(scope="module")
+def realised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Plan]:
+    """Return definition, artefacts and plan of a market that was closed, to its surprise, on a Friday."""
+    folder = tmp_path_factory.mktemp("realised")
+    text = (Path(features.markets.__path__[0]) / "sample.toml").read_text(encoding="utf-8")
+    definition = folder / "realised.toml"
+    definition.write_text(text.replace("[schedule]", '[schedule]\nsessions = "s1000.close"', 1), encoding="utf-8")
+    spec, rows = load_market(str(definition)), small.observations()
+    prices = [segment.price for segment in spec.segments.values()]
+    rows = rows[~((rows["period"] == pd.Timestamp(CLOSED)) & rows["series"].isin(prices))]
+    ingest(Store(store_path(folder)), spec, rows[list(OBSERVATION_COLUMNS)], np.datetime64("2011-06-01T09:00", "us"))
+    plan = small.plan(market_hash=spec.config_hash)
+    known = open_market(spec, folder, DAYS[-1], plan).dataset.clock["snapshot_id"]
+    for bundle in small.walked().bundles:
+        # The refit of the closed day is, with hindsight, that of the day before.
+        if day_text(bundle.cut) in {DAYS[1], *(f"{day:%Y-%m-%d}" for day in known.index)}:
+            cut = known.index[known.index <= pd.Timestamp(bundle.cut)][-1].to_datetime64().astype("datetime64[us]")
+            snapshot = str(known.loc[cut])
+            moved = replace(bundle, cut=cut, snapshot_id=snapshot, config_hash=plan.config_hash)
+            moved.save(bundle_folder(bundle_root(folder, spec.name, plan), cut, snapshot))
+    return definition, folder, plan
+
+
+@pytest.mark.parametrize("end", [CLOSED, DAYS[2]])
+def test_a_day_that_was_no_decision_ends_no_span(
+    realised: tuple[Path, Path, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, end: str
+) -> None:
+    definition, folder, plan = realised
+    monkeypatch.setattr("serving.opened_market.training_plan", lambda spec: plan)
+
+    def run() -> int:
+        try:
+            backfill(SPAN[0], str(definition), folder, end, tmp_path, 1, "threading", None)
+        except typer.Exit as stopped:
+            return stopped.exit_code
+        return 0
+
+    assert run() == (0 if end == CLOSED else 5)
+    assert list(content(tmp_path)) == ([DAYS[0]] if end == CLOSED else [DAYS[0], DAYS[2]])
+    said = capsys.readouterr()
+    if end != CLOSED:
+        assert "3 day(s)" in said.out
+        assert "1 no_decision, 2 written" in said.out
+        assert f"{BEFORE}: no_decision: the market was expected to open" in said.err
+
+
+def test_a_day_before_the_headline_pair_is_old_enough_ends_no_span(small_folder: Path, tmp_path: Path) -> None:
+    market = opened(small_folder, DAYS[-1])
+    age = int(market.dataset.rows.loc[market.spec.headline].index.searchsorted(pd.Timestamp(DAYS[1])))
+    young = small.plan(min_weeks=age)
+    for bundle in small.walked().bundles:
+        root = bundle_root(tmp_path, "sample", young)
+        replace(bundle, config_hash=young.config_hash).save(bundle_folder(root, bundle.cut, bundle.snapshot_id))
+    shutil.copy(store_path(small_folder), store_path(tmp_path))
+    market = open_market(small.market(), tmp_path, DAYS[-1], young)
+    job = BackfillJob.of(market, "sample", tmp_path / "out")
+    days = span_days(market, np.datetime64(SPAN[0], "us"))
+    done = list(run_backfill(market, days, job, 1, "threading"))
+    assert [one.outcome for one in done] == ["no_history", "written", "written"]
 
 
 def test_days_of_other_data_are_made_again(small_folder: Path, tmp_path: Path) -> None:
