@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1")
 async def ledger(
     service: Annotated[Service, Depends(service_of)], market: Market, query: Annotated[LedgerQuery, Query()]
 ) -> LedgerPage:
-    """Return a page of the ledger in the order of recording."""
+    """Return a page of the ledger in the order of recording; none while the ledger does not verify."""
     return await service.workers.run(partial(_page, service, market, query))
 
 
@@ -31,6 +31,7 @@ def _page(service: Service, market: str, query: LedgerQuery) -> LedgerPage:
     book = service.ledger
     if book.database.path is not None and not book.database.path.is_file():
         raise ApiProblem(404, "there is no ledger yet", "`capshift forecast` begins one")
+    service.ledger_guard.require()
     # One more than is shown says whether there is another page.
     rows = recorded_forecasts(book, market, after=query.after, limit=query.limit + 1)
     if rows.empty and query.after is None:

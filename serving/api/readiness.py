@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from features.errors import CapshiftError
+from features.errors import CapshiftError, LedgerError
 from serving.api.answers import Check, Readiness
 from serving.api.forecasts import age_days
 from serving.api.problems import ApiProblem
@@ -52,8 +52,10 @@ class ReadinessChecks:
         if book.database.path is not None and not book.database.path.is_file():
             return Check(check="ledger", market=None, ok=True, detail="not begun yet")
         try:
-            with book.database.reading():
-                return Check(check="ledger", market=None, ok=True, detail="readable")
+            self._service.ledger_guard.require()
+            return Check(check="ledger", market=None, ok=True, detail="verified")
+        except LedgerError:
+            return Check(check="ledger", market=None, ok=False, detail="does not verify")
         except CapshiftError:
             return Check(check="ledger", market=None, ok=False, detail="cannot be read")
 

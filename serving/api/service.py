@@ -9,6 +9,7 @@ from fastapi import Request
 
 from serving.api.bundles import BundleShelf
 from serving.api.forecasts import ForecastFiles
+from serving.api.ledger_guard import LedgerGuard
 from serving.api.metrics import Metrics
 from serving.api.settings import ApiSettings
 from serving.api.work import Workers
@@ -31,6 +32,7 @@ class Service:
         self.forecasts = ForecastFiles(settings.artifacts)
         self.bundles = BundleShelf(settings.artifacts)
         self.ledger = Ledger(settings.ledger, settings.artifacts)
+        self.ledger_guard = LedgerGuard(self.ledger)
         self.metrics = Metrics()
         self.workers = Workers(settings.limits.workers)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 
+from features.errors import LedgerError
+from serving.api.ledger_guard import LedgerGuard
 from serving.ledger import Ledger
 from serving.ledger_read import recorded_forecasts
 from tests.serving.api.conftest import Api, Home, Serve, problem
-from tests.serving.ledger_toy import toy_entries
+from tests.serving.ledger_toy import filled, tampering, toy_entries
+from tests.serving.postgres import MakePlace
 
 
 def test_pages_hold_every_entry_once_in_order(home: Home, serve: Serve) -> None:
@@ -54,3 +60,26 @@ def test_no_ledger_and_a_damaged_one(home: Home, serve: Serve) -> None:
     path.unlink()
     problem(serve(home.artifacts).client.get("/v1/ledger/sample"), 404, "no ledger")
     assert not path.exists()
+
+
+def test_an_edited_ledger_is_not_shown_until_it_is_mended(home: Home, serve: Serve) -> None:
+    api, path = serve(home.artifacts), home.artifacts / "ledger.db"
+    assert api.client.get("/v1/ledger/sample").status_code == 200
+    sound = path.read_bytes()
+    with tampering(Ledger(str(path), home.artifacts)) as hand:
+        hand.edit("forecast", 2, p_crash=0.5)
+    problem(api.client.get("/v1/ledger/sample"), 503, "damaged", "capshift ledger verify")
+    path.write_bytes(sound)
+    assert api.client.get("/v1/ledger/sample").status_code == 200
+
+
+def test_a_ledger_on_a_server_is_verified_again_after_a_minute(make_place: MakePlace, tmp_path: Path) -> None:
+    now, book = 100.0, filled(make_place(), tmp_path)
+    guard = LedgerGuard(book, lambda: now)
+    guard.require()
+    with tampering(book) as hand:
+        hand.edit("forecast", 3, p_crash=0.5)
+    guard.require()
+    now += 61
+    with pytest.raises(LedgerError, match="record 3 was edited"):
+        guard.require()
