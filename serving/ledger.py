@@ -51,6 +51,8 @@ class Appended:
         Of those written: how many revise an earlier call, how many were too late to be live.
     head : Head
         The chains afterwards.
+    headless : bool
+        Whether the ledger held records and its head file was gone: what was cut off before could not be found.
     """
 
     added: int
@@ -58,6 +60,7 @@ class Appended:
     revised: int
     backfilled: int
     head: Head
+    headless: bool = False
 
 
 class Ledger:
@@ -102,8 +105,8 @@ class Ledger:
         records = forecast_records(entries)
         added: list[Record] = []
         with self.database.writing() as connection:
-            identity, tail = self._writable(connection, "forecast", now)
-            recorded_at = self._clock(tail, now)
+            identity, tail, headless = self._writable(connection, "forecast", now)
+            recorded_at = self._clock(connection, identity, now)
             if early := [record for record in records if str(record["decision_at"]) > recorded_at]:
                 raise DataContractError(
                     f"the clock says {recorded_at}, before the decision at {early[0]['decision_at']} that is to be "
@@ -123,7 +126,7 @@ class Ledger:
         advance_head(self.head_path, head)
         revised = sum(record["revision"] != 0 for record in added)
         backfilled = sum(record["backfilled"] == 1 for record in added)
-        return Appended(len(added), len(records) - len(added), revised, backfilled, head)
+        return Appended(len(added), len(records) - len(added), revised, backfilled, head, headless)
 
     def resolve(self, outcomes: pd.DataFrame, now: np.datetime64) -> Appended:
         """Append the outcomes of recorded forecasts, each once; an outcome that is there stays as it is.
@@ -141,8 +144,8 @@ class Ledger:
             As `append`; LedgerError also for an outcome of a forecast that the ledger does not hold.
         """
         with self.database.writing() as connection:
-            identity, tail = self._writable(connection, "outcome", now)
-            recorded_at = self._clock(tail, now)
+            identity, tail, headless = self._writable(connection, "outcome", now)
+            recorded_at = self._clock(connection, identity, now)
             matured = [record for record in _outcome_records(outcomes) if str(record["matured_at"]) <= recorded_at]
             table, forecasts = CHAINS["outcome"].c, CHAINS["forecast"].c
             done = set(connection.execute(select(table.forecast_hash)).scalars())
@@ -156,12 +159,16 @@ class Ledger:
             extend_chain(connection, "outcome", tail, added)
             head = self._head(connection, identity)
         advance_head(self.head_path, head)
-        return Appended(len(added), len(matured) - len(added), 0, 0, head)
+        return Appended(len(added), len(matured) - len(added), 0, 0, head, headless)
 
-    def _writable(self, connection: Connection, chain: Chain, now: np.datetime64) -> tuple[Identity, Tail]:
-        """Return the ledger's row, made if there is none, and the end of a chain, sure that it may be continued."""
+    def _writable(self, connection: Connection, chain: Chain, now: np.datetime64) -> tuple[Identity, Tail, bool]:
+        """Return the ledger's row, made if there is none, the end of a chain, and whether the head file is missing.
+
+        The chain may be continued: as far as the head file knows nothing was cut off or written anew.
+        """
         name, head = self.database.name, read_head(self.head_path)
         identity = read_identity(connection, name)
+        headless = identity is not None and head is None
         if identity is None:
             if head is not None and head.records:
                 raise LedgerError(
@@ -171,17 +178,18 @@ class Ledger:
             identity = create_tables(connection, time_text(now))
         if head is not None and (lost := lost_records(connection, identity, head)):
             raise LedgerError(f"{name}: {lost} (head file {self.head_path}); restore a backup")
-        return identity, read_tail(connection, identity, chain, name)
+        return identity, read_tail(connection, identity, chain, name), headless
 
-    def _clock(self, tail: Tail, now: np.datetime64) -> str:
-        """Return the writing time: now, but never before the record before."""
+    def _clock(self, connection: Connection, identity: Identity, now: np.datetime64) -> str:
+        """Return the writing time: now, but never before the record before, whichever of the chains it is in."""
         recorded_at = time_text(now)
-        if time_text(now + CLOCK_SLACK) < tail.recorded_at:
+        newest = max(read_tail(connection, identity, chain, self.database.name).recorded_at for chain in CHAINS)
+        if time_text(now + CLOCK_SLACK) < newest:
             raise DataContractError(
-                f"{self.database.name}: the clock says {recorded_at}, far behind the last record at "
-                f"{tail.recorded_at}; set the clock"
+                f"{self.database.name}: the clock says {recorded_at}, far behind the last record at {newest}; set the "
+                "clock, or restore a backup of before that record if it was the clock then that was wrong"
             )
-        return max(recorded_at, tail.recorded_at)
+        return max(recorded_at, newest)
 
     def _head(self, connection: Connection, identity: Identity) -> Head:
         tails = {chain: read_tail(connection, identity, chain, self.database.name) for chain in CHAINS}

@@ -19,6 +19,9 @@ from features.errors import DataContractError, LedgerError
 from serving.ledger_record import Chain
 from serving.output import write_text
 
+_MOST = 2**63
+"""Databases count no further."""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -61,7 +64,7 @@ def read_head(path: Path) -> Head | None:
         head = Head(told["ledger_id"], marks)
         texts = [head.ledger_id, *(mark.hash for mark in marks.values())]
         sane = all(isinstance(text, str) for text in texts)
-        sane &= all(type(mark.count) is int and mark.count >= 0 for mark in marks.values())
+        sane &= all(type(mark.count) is int and 0 <= mark.count < _MOST for mark in marks.values())
     except FileNotFoundError:
         return None
     except OSError as error:

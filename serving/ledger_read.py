@@ -71,7 +71,12 @@ def recorded_forecasts(
             raise DataContractError(f"{ledger.database.name}: no ledger here; `capshift forecast` begins one")
         result = connection.execute(query)
         frame = pd.DataFrame(result.all(), columns=list(result.keys()), dtype=object)
-    return pd.DataFrame({name: _typed(name, frame[name]) for name in RECORDED_COLUMNS})
+    try:
+        return pd.DataFrame({name: _typed(name, frame[name]) for name in RECORDED_COLUMNS})
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LedgerError(
+            f"{ledger.database.name}: holds what no record holds ({type(error).__name__}); run `capshift ledger verify`"
+        ) from error
 
 
 def first_calls(recorded: pd.DataFrame) -> pd.DataFrame:

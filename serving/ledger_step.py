@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from features.market import MarketSpec
+    from serving.ledger import Appended
 
 
 def utc_now() -> np.datetime64:
@@ -46,6 +47,7 @@ def record_forecast(spec: MarketSpec, rows: pd.DataFrame, location: str | None, 
     kinds = [f"{done.backfilled} backfilled"] if done.backfilled else []
     kinds += [f"{done.revised} revising an earlier call"] if done.revised else []
     what = f" ({', '.join(kinds)})" if kinds else ""
+    _warn_headless(done)
     typer.echo(f"ledger: {done.added} recorded{what}, {done.unchanged} there already; head: {done.head.line()}")
 
 
@@ -61,4 +63,14 @@ def record_backfilled(spec: MarketSpec, rows: pd.DataFrame, location: str, artif
     from serving.ledger_entry import ledger_entries
 
     done = Ledger(location, artifacts).append(ledger_entries(spec, rows), utc_now())
+    _warn_headless(done)
     return {"recorded": done.added, "of them backfilled": done.backfilled, "there already": done.unchanged}
+
+
+def _warn_headless(done: Appended) -> None:
+    if done.headless:
+        typer.echo(
+            "warning: the ledger's head file was gone: records cut off the end before could not be found; it is "
+            "written anew, compare with the last head in your logs",
+            err=True,
+        )

@@ -175,6 +175,14 @@ class TestClock:
         with pytest.raises(DataContractError, match=r"far behind the last record.*set the clock"):
             ledger.append(toy_entries(0), on_time(1) - np.timedelta64(61, "m"))
 
+    def test_put_back_behind_an_outcome_is_refused_too(self, ledger: Ledger) -> None:
+        """Or a call could be recorded as live after the time of its outcome."""
+        ledger.append(toy_entries(0), on_time(0))
+        ledger.resolve(toy_outcomes(recorded_forecasts(ledger)), on_time(5))
+        with pytest.raises(DataContractError, match=r"far behind the last record.*set the clock"):
+            ledger.append(toy_entries(1), on_time(1))
+        assert ledger.append(toy_entries(1), on_time(5)).backfilled == 4
+
     def test_time_zone_of_the_machine_does_not_matter(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         import time
 
@@ -258,6 +266,12 @@ class TestHead:
             assert told["forecast"] == {"count": 4 * (week + 1), "hash": done.head.marks["forecast"].hash}
         assert sorted(told) == ["forecast", "ledger_id", "outcome"]
 
+    def test_that_is_gone_is_said_when_it_is_written_anew(self, ledger: Ledger) -> None:
+        assert not ledger.append(toy_entries(0), on_time(0)).headless
+        ledger.head_path.unlink()
+        assert ledger.append(toy_entries(1), on_time(1)).headless
+        assert not ledger.append(toy_entries(2), on_time(2)).headless
+
     def test_a_slower_writer_does_not_put_it_back(self, ledger: Ledger) -> None:
         from serving.ledger_head import advance_head, read_head
 
@@ -279,6 +293,17 @@ class TestHead:
     def test_that_is_none_stops_everything(self, ledger: Ledger, text: str) -> None:
         ledger.append(toy_entries(0), on_time(0))
         ledger.head_path.write_text(text, encoding="utf-8")
+        self.refused(ledger)
+
+    def test_that_counts_beyond_every_database_is_none(self, ledger: Ledger) -> None:
+        ledger.append(toy_entries(0), on_time(0))
+        told = json.loads(ledger.head_path.read_bytes())
+        told["forecast"]["count"] = 10**30
+        ledger.head_path.write_text(json.dumps(told), encoding="utf-8")
+        self.refused(ledger)
+
+    @staticmethod
+    def refused(ledger: Ledger) -> None:
         with pytest.raises(LedgerError, match="not the head of a ledger"):
             ledger.append(toy_entries(1), on_time(1))
         with pytest.raises(LedgerError, match="not the head of a ledger"):

@@ -357,6 +357,19 @@ class TestDamagedFile:
             assert str(path) in str(caught.value)
             assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        "values", [{"p_switch": "much"}, {"revision": "first"}, {"hash": b"\x00\xff"}, {"market": "\udcff"}]
+    )
+    def test_a_value_that_no_record_holds_is_one_sentence(self, file: Ledger, values: dict[str, object]) -> None:
+        raw = {name: value.encode("utf-8", "surrogateescape") if name == "market" else value
+               for name, value in values.items()}  # fmt: skip
+        with tampering(file) as hand:
+            hand.edit("forecast", 3, **raw)
+            hand.run("UPDATE capshift_forecast SET market = CAST(market AS TEXT) WHERE sequence = 3")
+        assert finding(file).sequence == 3
+        with pytest.raises(LedgerError, match="holds what no record holds"):
+            recorded_forecasts(file)
+
     def test_one_flipped_byte_never_passes_for_another_record(self, pristine: Path, tmp_path: Path) -> None:
         path = tmp_path / "ledger.db"
         shutil.copytree(pristine, tmp_path, dirs_exist_ok=True)
