@@ -52,7 +52,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     Raises
     ------
     DataContractError
-        If the folder cannot be written.
+        If the folder cannot be written or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +64,11 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
         write(Path(name))
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or " ".join(str(error).split())[:120]
+            raise DataContractError(f"{path}: cannot be written: {reason}; make room and run again") from error
         raise
     return path
 
