@@ -105,7 +105,7 @@ def read_forecast(artifacts: Path, market: str, day: str | None) -> Forecast:
     Raises
     ------
     DataContractError
-        If there is none, or the file is damaged.
+        If there is none, or the file is damaged or cannot be read.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -121,5 +121,7 @@ def read_forecast(artifacts: Path, market: str, day: str | None) -> Forecast:
     path = folder / f"{day or known[-1]}.json"
     try:
         return TypeAdapter(Forecast).validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataContractError(f"{path}: cannot be read: {error.strerror}; forecast it again") from error
     except ValidationError as error:
         raise DataContractError(f"{path}: not a forecast of this version of capshift; forecast it again") from error

@@ -105,8 +105,8 @@ def _read_day(folder: Path, spec: MarketSpec, day: str) -> list[Published]:
         path = folder / f"{day}.{suffix}"
         if not path.exists():
             continue
-        content = path.read_bytes()
         try:
+            content = path.read_bytes()
             if suffix == "json":
                 document = json.loads(content)
                 made = Published(str(path), Provenance.of(document), str(document["headline"]), text=content)

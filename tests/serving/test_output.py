@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from features.errors import DataContractError
-from serving.output import write_atomic, write_text
+from serving.output import forecast_path, read_forecast, write_atomic, write_text
 
 
 def to_a_full_disk(work: Path) -> None:
@@ -28,6 +28,12 @@ def test_so_is_one_that_pyarrow_finds_full(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": range(100_000)})
     with pytest.raises(DataContractError, match=r"rows\.parquet: cannot be written: .*No space left"):
         write_atomic(tmp_path / "rows.parquet", lambda work: frame.to_parquet("/dev/full"))
+
+
+def test_a_forecast_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    forecast_path(tmp_path, "sample", "2010-11-26", "json").mkdir(parents=True)
+    with pytest.raises(DataContractError, match="cannot be read: Is a directory; forecast it again"):
+        read_forecast(tmp_path, "sample", None)
 
 
 def test_what_a_writer_raises_on_purpose_passes(tmp_path: Path) -> None:

@@ -159,6 +159,11 @@ class TestFiles:
         assert len(told) == 2
         assert all("not a readable forecast" in one for one in told)
 
+    def test_one_that_is_no_file_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / f"{DAY}.json").mkdir()
+        [told] = self.read(tmp_path)
+        assert told.startswith("not a readable forecast: [Errno 21] Is a directory")
+
     @pytest.mark.parametrize("mutations", [150, pytest.param(1000, marks=pytest.mark.slow)])
     def test_mutations_are_read_or_told_without_a_traceback(self, tmp_path: Path, mutations: int) -> None:
         rng = np.random.default_rng(11)
