@@ -34,14 +34,16 @@ def _page(service: Service, market: str, query: LedgerQuery) -> LedgerPage:
     service.ledger_guard.require()
     # One more than is shown says whether there is another page.
     rows = recorded_forecasts(book, market, after=query.after, limit=query.limit + 1)
-    if rows.empty and query.after is None:
+    # A page beyond the end is simulated as the others are.
+    any_rows = rows if not rows.empty or query.after is None else recorded_forecasts(book, market, limit=1)
+    if any_rows.empty:
         raise ApiProblem(404, f"no forecast of market {market!r} is recorded", "/v1/markets lists the markets")
     shown = rows.head(query.limit)
     listed = ledger_json(market, shown, pd.DataFrame())
     return LedgerPage(
         market=market,
-        simulated=listed["simulated"],
-        notice=notice_of(listed["simulated"]),
+        simulated=bool(any_rows["simulated"].any()),
+        notice=notice_of(bool(any_rows["simulated"].any())),
         entries=[LedgerEntry.model_validate(entry) for entry in listed["calls"]],
         next=int(shown["sequence"].iloc[-1]) if len(rows) > len(shown) else None,
     )

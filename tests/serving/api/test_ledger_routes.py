@@ -43,6 +43,9 @@ def test_simulated_calls_say_so(api: Api, built: Home) -> None:
     assert body["simulated"]
     assert "SIMULATED" in body["notice"]
     assert all(row["simulated"] for row in body["entries"])
+    beyond = api.client.get("/v1/ledger/sample?after=9007199254740992").json()
+    assert (beyond["entries"], beyond["simulated"], beyond["notice"]) == ([], True, body["notice"])
+    problem(api.client.get("/v1/ledger/cn?after=1"), 404, "'cn'")
 
 
 def test_refusals(api: Api) -> None:
