@@ -13,9 +13,12 @@ from features.errors import DataContractError
 from serving.api.app import create_app
 from serving.api.log import JsonHandler, JsonLog
 from serving.api.settings import ApiSettings, is_loopback
+from serving.api.slow_clients import impatient
 
 _GRACE = 20
 """Seconds that requests at work get when the process is told to stop."""
+_BACKLOG = 2048
+"""Connections that may wait to be taken; as uvicorn has it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def run_server(settings: ApiSettings, address: Address) -> None:
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_GRACE,
         h11_max_incomplete_event_size=16 * 1024,
-        http="h11",
+        http=impatient(settings.limits.seconds),
     )
     # uvicorn raises the signal again when it is done; being told to stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -72,6 +75,8 @@ def _bind(address: Address) -> socket.socket:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(place)
+            # Who reads that the service has started may connect: what comes early waits.
+            listening.listen(_BACKLOG)
         except OSError:
             listening.close()
             raise

@@ -187,3 +187,27 @@ def _garbage(url: str) -> None:
                 connection.recv(1000)
             except OSError:
                 pass
+
+
+def drip(connection: socket.socket, count: int) -> None:
+    """Send the head of a request that never ends, four bytes a second."""
+    for _ in range(count):
+        connection.sendall(b"X")
+        time.sleep(0.25)
+
+
+def test_a_client_that_takes_too_long_to_ask_is_let_go(built: Home) -> None:
+    with running(built.artifacts, "--timeout", "1") as service:
+        port = service.lines[0]["port"]
+        # Who reads that it has started may connect at once.
+        with socket.create_connection(("127.0.0.1", port), timeout=_STARTED) as early:
+            early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert early.recv(4096).startswith(b"HTTP/1.1 200")
+            # A drop at a time, on a connection that was good before.
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                drip(early, 40)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
+            assert silent.recv(1) == b""
+        assert wait_for(f"{service.url}/healthz").status_code == 200
+        code, err = service.stop()
+    assert (code, err) == (0, "")
