@@ -200,13 +200,14 @@ def _gate(
 
 def _study_frames(registry: Registry, version: Version) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the forecasts of a version's study and what the untilted scenario set said, where it was logged."""
-    import pandas as pd
+    from serving.study_files import study_forecasts, study_table
 
     files = registry.files(version.run_id, (".parquet",))
     if "forecasts.parquet" not in files:
         raise PromotionError(f"run {version.run_id} of version {version.number} holds no forecasts.parquet")
     implied = files.get("implied.parquet")
-    return pd.read_parquet(files["forecasts.parquet"]), None if implied is None else pd.read_parquet(implied)
+    forecasts = study_forecasts(files["forecasts.parquet"], version.run_id)
+    return forecasts, None if implied is None else study_table(implied, version.run_id)
 
 
 def _wanted(market: str, versions: list[Version], number: int | None) -> Version:

@@ -71,12 +71,11 @@ def registered_bundle(market: str, uri: str, which: str, cache: Path | None = No
     if _no_file(uri):
         # Asking would create the database.
         raise BundleError(f"market {market!r} has no {what}: there is no registry at {_public(uri)}; {remedy}")
-    client = _client(uri)
+    failures = _failures()
     from mlflow import artifacts
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        client = _client(uri)
         found = client.get_model_version if which.isdigit() else client.get_model_version_by_alias
         version = found(name, which)
         source, target = version.source or "", None
@@ -85,7 +84,7 @@ def registered_bundle(market: str, uri: str, which: str, cache: Path | None = No
             target = str(cache / market / str(version.version))
             Path(target).mkdir(parents=True, exist_ok=True)
         folder = Path(artifacts.download_artifacts(artifact_uri=source, dst_path=target, tracking_uri=uri))
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except failures as error:
         raise BundleError(f"market {market!r} has no {what} at {_public(uri)}: {_reason(error)}; {remedy}") from error
     folder = bundle_of(folder)
     if not folder.is_dir():
@@ -248,28 +247,34 @@ class Registry:
 
     @contextmanager
     def _asking(self) -> Iterator[MlflowClient]:
-        client = _client(self._uri)
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
+        failures = _failures()
         try:
-            yield client
+            yield _client(self._uri)
         except CapshiftError:
             raise
-        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        except failures as error:
             raise DataContractError(
                 f"the model registry at {_public(self._uri)} did not do it: {_reason(error)}; see that it runs and "
                 "holds what was asked for"
             ) from error
 
 
-def _client(uri: str) -> MlflowClient:
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what MLflow and its database raise: a damaged one does as the client is made."""
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+    return MlflowException, SQLAlchemyError, OSError, ImportError
+
+
+def _client(uri: str) -> MlflowClient:
+    """Return a client; call `_failures` before."""
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri=uri)
 
 

@@ -20,6 +20,7 @@ _CONTEXT = (
     ("configuration", "config_hash"), ("data snapshot", "snapshot_id"), ("last cut", "cut"), ("commit", "git_commit"),
     ("champion at the time", "champion_then"), ("trial count", "trials"), ("look beyond the design years", "look"),
 )  # fmt: skip
+_NEEDED = ("pair", "decision_date", "horizon_weeks")
 _P_VALUE = 0.1
 POOLED = "pooled"
 
@@ -93,7 +94,7 @@ def compare_runs(a: str, b: str, artifacts: Path) -> str:
 
 
 def _load(registry: Registry, reference: str) -> LoadedRun:
-    import pandas as pd
+    from serving.study_files import study_forecasts, study_table
 
     record = registry.run(reference)
     files = registry.files(record.run_id, (".parquet", ".csv", ".png"))
@@ -104,9 +105,9 @@ def _load(registry: Registry, reference: str) -> LoadedRun:
         )
     return LoadedRun(
         record=record,
-        forecasts=pd.read_parquet(files["forecasts.parquet"]),
-        scores=pd.read_csv(files["scores.csv"]),
-        folds=pd.read_csv(files["folds.csv"]),
+        forecasts=study_forecasts(files["forecasts.parquet"], record.run_id, _NEEDED),
+        scores=study_table(files["scores.csv"], record.run_id),
+        folds=study_table(files["folds.csv"], record.run_id),
         figures={name: path for name, path in files.items() if name.endswith(".png")},
     )
 
