@@ -210,12 +210,13 @@ def forecast(
     lang: Lang = "en",
     ledger: LedgerPlace = None,
 ) -> None:
-    """Forecast one decision day from the store and a trained bundle, write the note and record the forecast.
+    """Check and forecast one decision day from the store and a trained bundle, write the note, record the forecast.
 
     Reads ARTIFACTS/store.duckdb and ARTIFACTS/bundles; writes ARTIFACTS/MARKET/forecasts and notes, and LEDGER.
     """
-    spec = market_spec(market)
-    publish(spec, *stored_decision(spec, artifacts, as_of), artifacts, Choice(lang, pair, bundle, ledger))
+    from serving.opened_market import open_market
+
+    publish(open_market(market_spec(market), artifacts, as_of), Choice(lang, pair, bundle, ledger))
 
 
 @app.command()
@@ -232,19 +233,21 @@ def weekly(
     stocks: Stocks = None,
     ledger: LedgerPlace = None,
 ) -> None:
-    """Ingest, make sure the bundle of the week is trained, forecast, record it, write the note: the whole week at once.
+    """Ingest, train the bundle of the week if due, check, forecast, record, write the note: the whole week at once.
 
     Reads SOURCE and STOCKS; writes the store, bundles and MLflow run (if it trained), ARTIFACTS/MARKET/forecasts and
     notes, and LEDGER.
     """
+    from serving.opened_market import open_market
+
     spec = market_spec(market)
     ingest_source(spec, source, artifacts, seed, stocks=stocks)
-    observations, day = stored_decision(spec, artifacts, as_of)
+    opened = open_market(spec, artifacts, as_of)
 
     def train_first() -> None:
-        _study(spec, observations, day, artifacts, jobs, tracking_uri)
+        _study(spec, opened.observations, opened.last, artifacts, jobs, tracking_uri)
 
-    publish(spec, observations, day, artifacts, Choice(lang, pair, ledger=ledger), train_first)
+    publish(opened, Choice(lang, pair, ledger=ledger), train_first)
 
 
 @app.command()

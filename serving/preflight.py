@@ -106,8 +106,8 @@ def _against(found: Preflight) -> list[Finding]:
     return [finding for finding in found.of("error") if finding.check != ABSTAINS]
 
 
-def preflight(opened: OpenedMarket, day: np.datetime64) -> Preflight:
-    """Check a decision day before it is scored.
+def preflight(opened: OpenedMarket, day: np.datetime64, bundle: Bundle | None = None) -> Preflight:
+    """Check a decision day before it is scored, by default with the bundle in force.
 
     Raises
     ------
@@ -118,7 +118,8 @@ def preflight(opened: OpenedMarket, day: np.datetime64) -> Preflight:
 
     Information set: rows with known_at <= the decision.
     """
-    market, dataset, bundle = opened.spec, opened.until(day), opened.bundle(day)
+    market, dataset = opened.spec, opened.until(day)
+    bundle = bundle or opened.bundle(day)
     at, before = opened.at(day), opened.at(opened.before(day))
     read = series_read(bundle, market)
     findings = [_weighed(found, read, (before, at)) for found in audit_rows(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from features.market import MarketSpec
     from features.store import Store
     from models.schedule import Plan
+    from serving.opened_market import OpenedMarket
     from serving.record import Forecast
 
 Language = Literal["zh", "en"]
@@ -170,24 +171,17 @@ class Choice:
     ledger: str | None = None
 
 
-def publish(
-    spec: MarketSpec,
-    observations: pd.DataFrame,
-    day: np.datetime64,
-    artifacts: Path,
-    choice: Choice,
-    train_first: Callable[[], object] | None = None,
-) -> None:
-    """Forecast a day, write JSON, parquet and note, print the table and record the rows in the ledger.
+def publish(opened: OpenedMarket, choice: Choice, train_first: Callable[[], object] | None = None) -> None:
+    """Check and forecast the last day, write JSON, parquet and note, print the table and record the rows in the ledger.
 
-    Where the bundle of the day is missing, `train_first` makes it; without it that is an error. A forecast that the
-    ledger does not take stays written, and the failure is an error; run again to record it. Exit code 5 if the headline
-    abstains; that is recorded too.
+    A day that the preflight refuses is not published. Where the bundle of the day is missing, `train_first` makes it;
+    without it that is an error. A forecast that the ledger does not take stays written, and the failure is an error;
+    run again to record it. Exit code 5 if the headline abstains; that is recorded too.
     """
     from models.bundle import Bundle
-    from models.schedule import bundle_folder, bundle_root, day_text, last_cut
+    from models.schedule import day_text
     from serving.champion_note import champion_warning
-    from serving.forecast import dataset_for, make_forecast
+    from serving.forecast import make_forecast
     from serving.ledger_step import record_forecast
     from serving.model_age import age_warning
     from serving.output import (
@@ -199,29 +193,24 @@ def publish(
         write_parquet,
         write_text,
     )  # fmt: skip
+    from serving.preflight import preflight
+    from serving.preflight_command import print_findings
     from serving.report.note import render_note
 
+    spec, artifacts, day, lang = opened.spec, opened.artifacts, opened.last, choice.lang
     if choice.pair is not None and choice.pair not in spec.pairs:
         raise DataContractError(f"`pair` must be one of {', '.join(spec.pairs)}; got {choice.pair!r}")
-    bundle, lang = choice.bundle, choice.lang
-    dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
-    if bundle is None:
-        cut = last_cut(dataset, plan, day)
-        snapshot = str(dataset.clock["snapshot_id"].loc[cut])
-        bundle = bundle_folder(bundle_root(artifacts, spec.name, plan), cut, snapshot)
-        if not bundle.exists():
-            if train_first is None:
-                raise DataContractError(
-                    f"no bundle of cut {day_text(cut)} for this data and configuration; run `capshift train --market "
-                    f"{spec.name}` or `capshift weekly`"
-                )
-            train_first()
-    loaded = Bundle.load(bundle)
-    if old := age_warning(spec, dataset, loaded.cut, day):
+    if choice.bundle is None and train_first is not None and not opened.folder(opened.cut(day)).exists():
+        train_first()
+    loaded = opened.bundle(day) if choice.bundle is None else Bundle.load(choice.bundle)
+    if old := age_warning(spec, opened.dataset, loaded.cut, day):
         typer.echo(f"warning: {old}", err=True)
     if other := champion_warning(artifacts, spec.name, loaded.config_hash):
         typer.echo(f"warning: {other}", err=True)
-    call = make_forecast(spec, observations, dataset, loaded, plan, choice.pair)
+    found = preflight(opened, day, loaded)
+    print_findings(found, "error", "warning", err=True)
+    found.require()
+    call = make_forecast(spec, opened.observations, opened.dataset, loaded, opened.plan, choice.pair)
     result = call.forecast
     text = day_text(day)
     write_text(forecast_path(artifacts, spec.name, text, "json"), forecast_text(result))

@@ -150,7 +150,7 @@ class TestLine:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("False\n")
-        assert "warning" not in done.stderr
+        assert "warning: " not in done.stderr
 
     def test_backtest_writes_every_pair_and_horizon(self, trained: Path, market: Path, run, tmp_path: Path) -> None:
         out = tmp_path / "forecasts.parquet"

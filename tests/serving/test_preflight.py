@@ -16,23 +16,35 @@ from features.series import Break
 from models.bundle import Bundle
 from serving import opened_market
 from serving.opened_market import OpenedMarket
+from serving.output import forecast_path
 from serving.preflight import EXIT_CODES, Preflight, preflight, series_read
 from serving.preflight_command import preflight as preflight_command
+from serving.steps import Choice, publish
 from tests import small
 from tests.serving.small_market import LAST
 
 DAY = np.datetime64(LAST, "us")
 
 
-def look(
-    rows: pd.DataFrame | None = None, market: MarketSpec | None = None, quarantined: pd.DataFrame | None = None
-) -> Preflight:
-    """Check the day on some rows; the bundle in force is the one trained on the original ones."""
+def opened(
+    rows: pd.DataFrame | None = None,
+    market: MarketSpec | None = None,
+    quarantined: pd.DataFrame | None = None,
+    artifacts: Path = Path("nowhere"),
+) -> Trained:
+    """Return the market of some rows; the bundle in force is the one trained on the original ones."""
     spec = market or small.market()
     shown = (small.observations() if rows is None else rows).assign(recorded_at=pd.Timestamp("2011-06-01"))
     held = in_quarantine().head(0) if quarantined is None else quarantined
     data = small.dataset() if rows is None and market is None else build_dataset(shown, spec, DAY)
-    return preflight(Trained(spec, Path("nowhere"), shown, held, data, small.plan()), DAY)
+    return Trained(spec, artifacts, shown, held, data, small.plan())
+
+
+def look(
+    rows: pd.DataFrame | None = None, market: MarketSpec | None = None, quarantined: pd.DataFrame | None = None
+) -> Preflight:
+    """Check the day on some rows."""
+    return preflight(opened(rows, market, quarantined), DAY)
 
 
 class Trained(OpenedMarket):
@@ -92,6 +104,15 @@ def test_a_series_that_the_bundle_learned_from_and_the_store_lacks_refuses() -> 
         result.require()
     assert error.value.rows is not None
     assert "pmi" in error.value.rows["series"].tolist()
+
+
+def test_a_refused_day_is_not_published(tmp_path: Path) -> None:
+    broken = opened(small.observations().query("series != 'pmi'"), artifacts=tmp_path)
+    with pytest.raises(DataContractError, match="is refused for 1 error"):
+        publish(broken, Choice("en"))
+    assert list(tmp_path.rglob("*")) == []
+    publish(opened(artifacts=tmp_path), Choice("en"))
+    assert forecast_path(tmp_path, "sample", LAST, "json").exists()
 
 
 def test_a_series_that_no_bundle_knows_is_a_note() -> None:
