@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.contracts import EVENTS, HORIZONS
+from features.contracts import EVENTS, HORIZONS, FeatureInfo
 from models.design import build_layout
+from models.settings import HeadSettings
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.linear import RidgeLogit
 
 
+_FEATURE = FeatureInfo("", "macro", "pair", 0, 0, "", "real", "")
+
+
 def bundle_problems(bundle: Bundle) -> list[str]:
     """Say what of a bundle is damaged, and where heads and design do not fit together."""
     problems = []
+    if not all(_alike(info, _FEATURE) for info in bundle.features):
+        return ["a feature is damaged"]
+    if not _alike(bundle.settings, HeadSettings()):
+        problems.append("settings are damaged")
     texts = (bundle.market, bundle.snapshot_id, bundle.config_hash, bundle.code_version, *bundle.families)
     if not all(isinstance(text, str) for text in texts) or np.isnat(bundle.cut) or not bundle.settings.trees.seeds > 0:
         problems.append("names, cut or settings are damaged")
@@ -45,6 +54,17 @@ def bundle_problems(bundle: Bundle) -> list[str]:
             elif any(booster.num_feature() != len(layout.columns) for booster in head.boosters):
                 problems.append(f"trees of {event} at {horizon} week(s) do not fit the features")
     return problems
+
+
+def _alike(found: Any, like: Any) -> bool:
+    """Whether the fields of a dataclass hold what those of another one hold; a whole number may stand for any."""
+    pairs = [(getattr(found, field.name), getattr(like, field.name)) for field in fields(like)]
+    return all(
+        _alike(one, other)
+        if is_dataclass(other)
+        else type(one) in ({int, float} if type(other) is float else {type(other)})
+        for one, other in pairs
+    )
 
 
 def _numbers(fit: RidgeLogit) -> tuple[float, ...]:

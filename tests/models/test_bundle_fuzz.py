@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from features.errors import BundleError
 from models.booster_text import check_booster_text
+from models.bundle import Bundle
+from models.bundle_files import read_files, write_files
 from tests import small
 from tests.models.boosters import train
 
@@ -153,3 +156,29 @@ def test_what_it_does_not_write_is_refused(old: str, new: str, words: str) -> No
     assert spoilt != text
     with pytest.raises(ValueError, match=words):
         check_booster_text(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("features", 0, "tail_sign"), [None]),
+        (("features", 0, "family"), 3),
+        (("features", 0, "sign"), True),
+        (("settings", "winsor"), "3"),
+        (("settings", "calibration_dates"), None),
+        (("settings", "trees", "rounds"), 60.5),
+        (("settings", "scenarios", "seed"), [1]),
+    ],
+)
+def test_another_type_is_refused_though_the_checksums_are_right(
+    place: tuple[str | int, ...], value: object, tmp_path: Path
+) -> None:
+    texts = read_files(small.walked().bundles[-1].save(tmp_path / "bundle"))
+    document = json.loads(texts["model.json"])
+    inner = document
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    write_files(tmp_path / "forged", {**texts, "model.json": json.dumps(document)})
+    with pytest.raises(BundleError, match="train it again"):
+        Bundle.load(tmp_path / "forged")
