@@ -6,6 +6,7 @@ One path for the bundle's folder, the registered model and Spark: the numbers of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,13 +133,15 @@ class RowScorer:
         }
         self._judged = [self.contract.features.index(name) for name in judged_features(bundle)]
 
-    def score(self, rows: Rows) -> RowScores:
+    def score(self, rows: Rows, threads: int = 1) -> RowScores:
         """Score rows.
 
         Parameters
         ----------
         rows : Rows
             As `RowContract.read` returns them.
+        threads : int
+            Of the tables; the numbers are the same to the bit with any number.
 
         Information set: the rows themselves; of the bundle, what matured before its cut.
         """
@@ -149,24 +152,34 @@ class RowScorer:
         which = np.zeros(n, dtype=np.int64)
         # Sums in another order would be other bytes: they must not depend on the number of threads.
         with threadpool_limits(1, "blas"):
-            self._fill(rows, numbers, drivers, which, judgements)
+            self._fill(rows, numbers, drivers, (which, judgements), threads)
         return RowScores(numbers, drivers, self._names, which, tuple(judgements))
 
     def _fill(
-        self, rows: Rows, numbers: FloatArray, drivers: IntArray, which: IntArray, judgements: dict[Judgement, int]
+        self,
+        rows: Rows,
+        numbers: FloatArray,
+        drivers: IntArray,
+        judged: tuple[IntArray, dict[Judgement, int]],
+        threads: int,
     ) -> None:
         """Fill every column, some thousand rows at a time."""
-        parts, n = self._parts(len(rows)), len(rows)
-        for first in range(0, n, _SLICE):
-            part = slice(first, min(first + _SLICE, n))
+        parts, (which, judgements) = self._parts(len(rows)), judged
+
+        def fill(part: slice) -> list[Judgement]:
             values = np.ascontiguousarray(rows.values[part])
-            found, place = judge_values(self.bundle, values[:, self._judged], rows.stale[part][:, self._judged])
-            known = np.array([judgements.setdefault(one, len(judgements)) for one in found], dtype=np.int64)
-            which[part] = known[place]
+            found, which[part] = judge_values(self.bundle, values[:, self._judged], rows.stale[part][:, self._judged])
             self._score(parts, rows, part, values, numbers[:, part], drivers[:, part])
-            abstains = np.array([one.validity.startswith("abstain") for one in found], dtype=np.bool_)[place]
+            abstains = np.array([one.validity.startswith("abstain") for one in found], dtype=np.bool_)[which[part]]
             if abstains.any():
                 _silence(numbers[:, part], drivers[:, part], abstains)
+            return found
+
+        slices = [slice(first, min(first + _SLICE, len(rows))) for first in range(0, len(rows), _SLICE)]
+        with ThreadPoolExecutor(threads if parts is self._tables else 1) as pool:
+            for part, found in zip(slices, pool.map(fill, slices), strict=True):
+                known = np.array([judgements.setdefault(one, len(judgements)) for one in found], dtype=np.int64)
+                which[part] = known[which[part]]
 
     def _parts(self, n: int) -> Parts:
         if self.method == "reference" or (self.method == "auto" and self._tables is None and n < FEW):

@@ -29,7 +29,7 @@ Artifacts = Annotated[Path, typer.Option(envvar="CAPSHIFT_ARTIFACTS", help="Fold
 AsOf = Annotated[
     str | None, typer.Option(envvar="CAPSHIFT_AS_OF", help="Decision day YYYY-MM-DD; the newest by default.")
 ]
-Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processes for training.")]
+Jobs = Annotated[int, typer.Option(envvar="CAPSHIFT_JOBS", min=1, help="Processes for training, threads for scoring.")]
 Seed = Annotated[int, typer.Option(envvar="CAPSHIFT_SEED", min=0, help="Seed of a simulated market.")]
 Lang = Annotated[Language, typer.Option(envvar="CAPSHIFT_LANG", help="Language of the note.")]
 Pair = Annotated[str | None, typer.Option(envvar="CAPSHIFT_PAIR", help="Pair that leads the note.")]

@@ -9,7 +9,7 @@ import typer
 
 from features.errors import DataContractError
 from serving.job_log import LogKind
-from serving.options import DEFAULT_ARTIFACTS, Artifacts, AsOf, Market, RecordIn
+from serving.options import DEFAULT_ARTIFACTS, Artifacts, AsOf, Jobs, Market, RecordIn
 
 Engine = Literal["local", "spark"]
 
@@ -37,6 +37,7 @@ def score(
     reference: Annotated[
         bool, typer.Option("--reference", help="Let LightGBM itself score: slow, same numbers.")
     ] = False,
+    jobs: Jobs = 2,
     ledger: RecordIn = None,
 ) -> None:
     """Score rows of features in bulk, or forecast MARKET's day AS_OF; it never trains, and same inputs give same bytes.
@@ -67,7 +68,7 @@ def score(
 
             counts = score_on_spark(features, str(out), folder, master, told)
         else:
-            counts = score_rows(ScoreJob(Path(features), out, folder, reference), told)
+            counts = score_rows(ScoreJob(Path(features), out, folder, reference, jobs=jobs), told)
     label = "SIMULATED " if _simulated(folder) else ""
     typer.echo(f"{label}{counts.rows} rows: {counts.scored} scored in {out}, {counts.rejected} rejected")
     if counts.rejected:

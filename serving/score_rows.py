@@ -44,6 +44,8 @@ class ScoreJob:
         Whether LightGBM itself scores; the numbers are the same to 1e-12.
     part_rows : int
         Rows of a part.
+    jobs : int
+        Threads; the result is the same to the byte with any number.
     """
 
     source: Path
@@ -51,6 +53,7 @@ class ScoreJob:
     bundle: Path
     reference: bool = False
     part_rows: int = PART_ROWS
+    jobs: int = 1
 
     @property
     def rejects(self) -> Path:
@@ -159,7 +162,9 @@ def _score_part(job: ScoreJob, part: Part, scorer: RowScorer) -> tuple[pa.Table,
     rows, reasons = scorer.contract.read(frame)
     good = reasons == ""
     keys = table.select(list(KEYS))
-    scored = scored_table(keys if good.all() else keys.filter(pa.array(good)), scorer.score(rows), scorer.bundle)
+    scored = scored_table(
+        keys if good.all() else keys.filter(pa.array(good)), scorer.score(rows, job.jobs), scorer.bundle
+    )
     bad = np.flatnonzero(~good)
     name = part.file.relative_to(job.source).as_posix() if job.source.is_dir() else part.file.name
     held = [

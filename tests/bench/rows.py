@@ -97,7 +97,7 @@ def _write(bundle: Bundle, path: Path, rows: int) -> None:
         writer.close()
 
 
-def _trees_alone(bundle: Bundle) -> Callable[[], object]:
+def _trees_alone(bundle: Bundle, threads: int) -> Callable[[], object]:
     """Return what scores and explains a chunk of rows with every tree, and does nothing else."""
     scorer = RowScorer(bundle, "tables")
     rows, _ = scorer.contract.read(row_toy.many(_CHUNK, of=bundle))
@@ -107,9 +107,8 @@ def _trees_alone(bundle: Bundle) -> Callable[[], object]:
     def run() -> None:
         for key in HEADS:
             columns = designs[key[0]].columns
-            for first in range(0, _CHUNK, 8192):
-                parts._tables[key].scores(columns[first : first + 8192])
-                parts._tables[key].contributions(columns[first : first + 8192])
+            parts._tables[key].scores(columns, threads)
+            parts._tables[key].contributions(columns, threads)
 
     run()
     return run
@@ -128,13 +127,16 @@ def bench_rows(rows: int = ROWS) -> None:
         _write(bundle, source, 5000)
         score_rows(ScoreJob(source, out, folder), silent)
         _write(bundle, source, rows)
-        alone = _trees_alone(bundle)
-        before = [seconds(alone) for _ in range(3)]
-        took = seconds(lambda: score_rows(ScoreJob(source, out, folder), silent))
-        trees = float(np.median(before + [seconds(alone) for _ in range(3)])) * rows / _CHUNK
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-        name = f"capshift score, {rows:,} rows x {FEATURES}, parquet to parquet"
-        print(f"{name:<46}{took:9.3f} s   {took / trees:8.2f} x the trees alone ({trees:.3f} s); peak {peak:.2f} GiB")
+        for threads in (1, 2):
+            job, alone = ScoreJob(source, out, folder, jobs=threads), _trees_alone(bundle, threads)
+            before = [seconds(alone) for _ in range(3)]
+            took = seconds(lambda job=job: score_rows(job, silent))
+            trees = float(np.median(before + [seconds(alone) for _ in range(3)])) * rows / _CHUNK
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+            name = f"score {rows:,} rows x {FEATURES}, {threads} thread(s)"
+            print(
+                f"{name:<46}{took:9.3f} s   {took / trees:8.2f} x the trees alone ({trees:.3f} s); peak {peak:.2f} GiB"
+            )
         _bench_pyfunc(bundle, folder, Path(work))
 
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from features.contracts import EVENTS, HORIZONS
+from models import row_scores
 from models.explain import explain
 from models.predict import draft
 from models.row_parts import HEADS
@@ -145,6 +146,19 @@ def test_columns_have_their_names_once() -> None:
         "log_odds_large_4w_base",
         "log_odds_large_4w_scenario",
     )
+
+
+def test_threads_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_scores, "_SLICE", 50)
+    frame = row_toy.many(730, seed=6)
+    frame.loc[frame.index[::90], frame.columns[5:20]] = np.nan
+    scorer = RowScorer(row_toy.bundle(), "tables")
+    rows, _ = scorer.contract.read(frame)
+    one, three = scorer.score(rows), scorer.score(rows, threads=3)
+    assert one.numbers.tobytes() == three.numbers.tobytes()
+    assert one.drivers.tobytes() == three.drivers.tobytes()
+    assert one.which.tobytes() == three.which.tobytes()
+    assert one.judgements == three.judgements
 
 
 def test_control_another_tree_is_found() -> None:
