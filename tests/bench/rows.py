@@ -1,7 +1,7 @@
 """Scoring rows of features in bulk: against the trees alone, through MLflow, and what tracking costs.
 
-A made-up bundle of 60 features with heads of the usual size (20 boosters of 60 trees of 4 leaves). Everything runs on
-one thread in one process, compiled before it is timed; trees alone are timed before and after, so that a busy machine
+A made-up bundle of 60 features with heads of the usual size. Trees alone run on as many threads as the job, everything else on
+one, in one process, compiled before it is timed; trees alone are timed before and after, so that a busy machine
 slows both. Run alone: ``python tests/bench/rows.py [ROWS]``.
 """
 
