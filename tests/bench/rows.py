@@ -1,8 +1,8 @@
 """Scoring rows of features in bulk: against the trees alone, through MLflow, and what tracking costs.
 
-A made-up bundle of 60 features with heads of the usual size. Trees alone run on as many threads as the job, everything else on
-one, in one process, compiled before it is timed; trees alone are timed before and after, so that a busy machine
-slows both. Run alone: ``python tests/bench/rows.py [ROWS]``.
+A made-up bundle of 60 features with heads of the usual size, in one process, compiled before it is timed. Trees
+alone run on as many threads as the job, before and after it, so that a busy machine slows both. Run alone: ``python
+tests/bench/rows.py [ROWS]``.
 """
 
 from __future__ import annotations
