@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup forecast test real faults server spark lint format type imports slow fuzz bench wheel lock clean
+.PHONY: help setup forecast test deep real faults server spark lint format type imports slow fuzz bench wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ forecast: setup ## the weekly job on the embedded sample market
 
 test: setup ## fast tests; pass options in ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+deep: setup ## the expensive tests that `make test` leaves out (marker `deep`)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "deep and not slow and not real and not network and not fault" $(ARGS)
 
 real: setup ## tests on the real data in ../shared/data; they skip where there are none
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "real and not slow and not network" $(ARGS)

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PACKAGES = ("features", "models", "training", "serving")
-GATES = ("setup", "forecast", "lint", "type", "imports", "test", "spark", "slow", "bench", "wheel")
+GATES = ("setup", "forecast", "lint", "type", "imports", "test", "deep", "spark", "slow", "bench", "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ class TestGates:
     def test_ci_runs_the_gates(self, root: Path) -> None:
         script = root / ".ci" / "run"
         assert os.access(script, os.X_OK)
-        assert "make lint type imports test" in script.read_text(encoding="utf-8")
+        assert "make lint type imports test deep" in script.read_text(encoding="utf-8")
 
 
 class TestLazyImports:
