@@ -15,6 +15,7 @@ from features.contracts import IntArray, TimeArray
 from features.errors import DataContractError
 
 _DAY = np.timedelta64(1, "D")
+_NONE: TimeArray = np.array([], dtype="datetime64[us]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,7 @@ class TradingCalendar:
         return decision
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _sessions(name: str, start: str, end: str) -> TimeArray:
     if "+" in name:
         together: TimeArray = reduce(np.union1d, [_sessions(part, start, end) for part in name.split("+")])
@@ -138,17 +139,30 @@ def _sessions(name: str, start: str, end: str) -> TimeArray:
         return together
     if name not in exchange_calendars.get_calendar_names(include_aliases=True):
         raise DataContractError(f"`calendar` must be an exchange_calendars name such as XSHG or XNYS; got {name!r}")
-    first, last = pd.Timestamp(start), pd.Timestamp(end)
-    anywhen = exchange_calendars.get_calendar(name)
-    low, high = anywhen.bound_min(), anywhen.bound_max()
-    first = max(first, low) if low is not None else first
-    last = min(last, high) if high is not None else last
-    if first >= last:
+    low, high = _bounds(name)
+    first, last = max(pd.Timestamp(start), low), min(pd.Timestamp(end), high)
+    sessions = _whole_decades(name, first.year // 10, last.year // 10) if first < last else _NONE
+    sessions = sessions[(sessions >= first.to_datetime64()) & (sessions <= last.to_datetime64())]
+    if not len(sessions):
         raise DataContractError(f"{name}: no sessions between {start} and {end}")
-    calendar = exchange_calendars.get_calendar(name, start=first, end=last)
-    sessions: TimeArray = calendar.sessions.to_numpy().astype("datetime64[us]")
     sessions.setflags(write=False)
     return sessions
+
+
+@lru_cache(maxsize=16)
+def _bounds(name: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the days between which the library knows an exchange."""
+    anywhen = exchange_calendars.get_calendar(name)
+    return anywhen.bound_min() or pd.Timestamp("1900-01-01"), anywhen.bound_max() or pd.Timestamp("2199-12-31")
+
+
+@lru_cache(maxsize=16)
+def _whole_decades(name: str, first: int, last: int) -> TimeArray:
+    """Return the sessions of some decades: the library takes long, and as long for one week as for thirty years."""
+    low, high = _bounds(name)
+    start, end = max(pd.Timestamp(10 * first, 1, 1), low), min(pd.Timestamp(10 * last + 9, 12, 31), high)
+    calendar = exchange_calendars.get_calendar(name, start=start, end=end)
+    return np.asarray(calendar.sessions.to_numpy().astype("datetime64[us]"))
 
 
 def local_to_utc(dates: TimeArray, clock: pd.Timedelta, zone: str) -> TimeArray:

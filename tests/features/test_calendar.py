@@ -105,6 +105,8 @@ def test_a_window_is_a_slice_of_a_longer_one(name: str, start: date, length: int
     part, whole = TradingCalendar.build(name, str(start), str(end)), TradingCalendar.build(name, *WINDOW)
     inside = (whole.sessions >= at(start)) & (whole.sessions <= at(end))
     assert (part.sessions == whole.sessions[inside]).all()
+    library = exchange_calendars.get_calendar(name, start=str(start), end=str(end))
+    assert days(part) == [session.date() for session in library.sessions]
     decisions = whole.decisions()
     expected = decisions[(decisions >= part.sessions[0]) & (decisions <= part.sessions[-1])]
     known = part.decisions()
@@ -136,8 +138,9 @@ def test_previous_decision_and_position(calendar: TradingCalendar) -> None:
 def test_an_unknown_exchange_and_an_empty_window() -> None:
     with pytest.raises(DataContractError, match="such as XSHG or XNYS; got 'XXXX'"):
         TradingCalendar.build("XXXX", *WINDOW)
-    with pytest.raises(DataContractError, match="XSHG: no sessions between 2020-01-02 and 2019-01-01"):
-        TradingCalendar.build("XSHG", "2020-01-02", "2019-01-01")
+    for start, end in (("2020-01-02", "2019-01-01"), ("2023-09-29", "2023-10-08"), ("1980-01-01", "1990-12-02")):
+        with pytest.raises(DataContractError, match=f"XSHG: no sessions between {start} and {end}"):
+            TradingCalendar.build("XSHG", start, end)
 
 
 @pytest.mark.parametrize(

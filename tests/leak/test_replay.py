@@ -157,15 +157,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Past:
     return Past(small.market(), small.plan(), store, small.walked(), folder / "bundles")
 
 
-def test_simulated_weeks_replay_from_a_store_that_was_revised_a_second_later(simulated: Past, tmp_path: Path) -> None:
-    for place, day in enumerate(simulated.weeks(5)):
-        copy = simulated.copy(tmp_path / str(place))
-        added = revise(simulated, copy, simulated.at(day), seed=place)
-        assert added["series"].nunique() > 20
-        assert {"s300.close", "micro.close", "pmi"} <= set(added["series"])
-        replay(simulated, copy, [day], early=int(place in (0, 1)))
+@pytest.mark.parametrize(
+    "place", [0, pytest.param(1, marks=pytest.mark.deep), 2, pytest.param(3, marks=pytest.mark.deep), 4]
+)
+def test_simulated_weeks_replay_from_a_store_that_was_revised_a_second_later(
+    simulated: Past, tmp_path: Path, place: int
+) -> None:
+    day = simulated.weeks(5)[place]
+    copy = simulated.copy(tmp_path)
+    added = revise(simulated, copy, simulated.at(day), seed=place)
+    assert added["series"].nunique() > 20
+    assert {"s300.close", "micro.close", "pmi"} <= set(added["series"])
+    replay(simulated, copy, [day], early=int(place in (0, 1)))
 
 
+@pytest.mark.deep
 def test_simulated_weeks_replay_after_many_revisions(simulated: Past, tmp_path: Path) -> None:
     copy = simulated.copy(tmp_path)
     days = simulated.weeks(10)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from features.contracts import FORECAST_COLUMNS
 from features.ingest import ingest
@@ -59,11 +60,11 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Artefacts of one weekly run."""
+    """Artefacts of one weekly run, on one processor: a second one would load every library again."""
     artifacts = tmp_path_factory.mktemp("artifacts")
-    command = [sys.executable, "-m", "serving.cli", "weekly", "--market", str(market), "--artifacts", str(artifacts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    options = ["--market", str(market), "--artifacts", str(artifacts), "--jobs", "1"]
+    done = CliRunner().invoke(cli.app, ["weekly", *options])
+    assert done.exit_code == 0, done.output
     return artifacts
 
 
@@ -81,6 +82,23 @@ class TestLine:
         scenarios = ScenarioSet.load(trained / "sample" / "scenarios" / f"{forecasts[0].stem}.npz")
         assert scenarios.segments == tuple(load_market("sample").segments)
         assert 1 < scenarios.effective_size < len(scenarios.weights)
+
+    @pytest.mark.deep
+    def test_in_its_own_process_and_on_two_processors_it_writes_the_same(
+        self, trained: Path, market: Path, tmp_path: Path
+    ) -> None:
+        command = [sys.executable, "-m", "serving.cli", "weekly", "--market", str(market), "--artifacts", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        folders = [root / "sample" / "forecasts" for root in (trained, tmp_path)]
+        folders += [root / "bundles" for root in (trained, tmp_path)]
+        one, two, *both = (
+            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            for folder in folders
+        )
+        assert len(two) == 2
+        assert {name: one[name] for name in two} == two
+        assert both[0] == both[1]
 
     def test_a_second_run_trains_nothing_and_writes_the_same_bytes(self, trained: Path, market: Path, run) -> None:
         forecast = next((trained / "sample" / "forecasts").glob("*.json"))
@@ -140,6 +158,7 @@ class TestLine:
         stored = json.loads((trained / "sample" / "forecasts" / "2023-10-13.json").read_text(encoding="utf-8"))
         assert stored["bundle_cut"] == "2023-06-02"
 
+    @pytest.mark.deep
     def test_a_forecast_asks_no_registry(self, trained: Path, market: Path, tmp_path: Path) -> None:
         """MLflow is not even imported, and a tracking server that is down is no concern of scoring."""
         program = "import sys; from serving import cli; cli.main(); print('mlflow' in sys.modules)"
@@ -152,9 +171,11 @@ class TestLine:
         assert done.stdout.endswith("False\n")
         assert "warning: " not in done.stderr
 
+    @pytest.mark.deep
     def test_backtest_writes_every_pair_and_horizon(self, trained: Path, market: Path, run, tmp_path: Path) -> None:
         out = tmp_path / "forecasts.parquet"
-        code, text, err = run("backtest", "--market", str(market), "--artifacts", str(trained), "--out", str(out))
+        options = ("--market", str(market), "--artifacts", str(trained), "--out", str(out), "--jobs", "1")
+        code, text, err = run("backtest", *options)
         assert code == 0, err
         rows = pd.read_parquet(out)
         assert tuple(rows.columns) == FORECAST_COLUMNS

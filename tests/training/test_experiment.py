@@ -191,6 +191,7 @@ def test_contributions_end_with_the_last_scored_decision() -> None:
         assert len(values) == len(contributions) == len(rows)
 
 
+@pytest.mark.deep
 def test_before_the_first_decision_there_is_nothing_to_show(artifacts: Path, whole: Study) -> None:
     # Two years are forecast where nothing is shown; the first of them will do.
     closed = study(artifacts, small.dataset(small.MIDDLE), until=date(2008, 12, 26))
@@ -201,6 +202,7 @@ def test_before_the_first_decision_there_is_nothing_to_show(artifacts: Path, who
     assert len(closed.forecasts) == (whole.forecasts["decision_date"] <= pd.Timestamp(small.MIDDLE)).sum() > 300
 
 
+@pytest.mark.deep
 def test_heads_and_baselines_are_scored_on_the_same_rows() -> None:
     walked = small.walked()
     forecasts = walked.forecasts.copy()

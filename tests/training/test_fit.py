@@ -157,7 +157,7 @@ def test_rows_from_the_cut_on_change_nothing(tmp_path: Path) -> None:
     assert not same(fitted(replace(dataset, values=before), small.MIDDLE), fitted(dataset, small.MIDDLE), tmp_path)
 
 
-@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("place", [0, pytest.param(3, marks=pytest.mark.deep)])
 def test_a_bundle_equals_one_trained_on_what_was_known_at_its_cut(
     place: int, bundles: tuple[Bundle, ...], tmp_path: Path
 ) -> None:
@@ -188,6 +188,7 @@ def written(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.deep
 def test_an_interrupted_chain_resumes_with_the_same_bytes(
     bundles: tuple[Bundle, ...], trained: list[object], tmp_path: Path
 ) -> None:
@@ -226,6 +227,7 @@ def test_an_interrupted_chain_resumes_with_the_same_bytes(
     assert same(again[-1], bundles[-1], tmp_path)
 
 
+@pytest.mark.deep
 def test_a_damaged_bundle_is_trained_again_and_others_are_kept(bundles: tuple[Bundle, ...], tmp_path: Path) -> None:
     dataset, root = early(), tmp_path / "root"
     chain(dataset, 2, root)
@@ -238,6 +240,7 @@ def test_a_damaged_bundle_is_trained_again_and_others_are_kept(bundles: tuple[Bu
     assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == kept
 
 
+@pytest.mark.deep
 def test_a_bundle_of_another_configuration_or_catalogue_is_not_used(tmp_path: Path) -> None:
     dataset, root = early(), tmp_path / "root"
     (ours,) = chain(dataset, 1, root)
