@@ -7,6 +7,7 @@ the folder does not exist and for tests of a part that is not built yet.
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -19,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("serving/test_cli", "training/test_fit", "leak/test_replay", "leak/test_fit", "training/test_experiment")
 """Test files to start with, the longest first: a worker that takes one up at the end leaves the other idle."""
 REAL_DATA = ROOT.parent / "shared" / "data"
+KILLED_PROCESSES_LOAD = (
+    "serving.cli", "features.sources.folder", "features.ingest", "exchange_calendars", "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg", "tests.serving.ledger_worker", "tests.serving.job_worker",
+    "tests.serving.moves_worker", "mlflow.store.model_registry.sqlalchemy_store", "tests.training.test_pending",
+)  # fmt: skip
 IN_CI = os.environ.get("CAPSHIFT_CI") == "1"
 NOT_BUILT = "not built yet"
 
@@ -37,6 +43,17 @@ def root() -> Path:
 def real_data() -> Path:
     """Root of the real data; tests that use it carry the marker `real`."""
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def processes() -> mp.context.ForkServerContext:
+    """Processes forked off a clean server that has imported everything: real ones, started in milliseconds.
+
+    Python has one such server a process, and only whoever starts it says what it imports.
+    """
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(list(KILLED_PROCESSES_LOAD))
+    return context
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

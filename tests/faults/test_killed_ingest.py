@@ -54,13 +54,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def processes() -> mp.context.ForkServerContext:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["serving.cli", "features.sources.folder", "features.ingest", "exchange_calendars"])
-    return context
-
-
 def ingest(processes: mp.context.ForkServerContext, home: Path, artifacts: Path, after: float | None = None) -> int:
     """Ingest in a process of its own, killed after some seconds; return how it ended."""
     options = ["--market", str(home / "tiny.toml"), "--source", str(home / "data"), "--artifacts", str(artifacts)]

@@ -465,6 +465,7 @@ def child() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.deep
 def test_a_killed_append_leaves_the_old_state(
     fresh: Callable[[], Store], child: Callable[[Path, int], subprocess.Popen[str]]
 ) -> None:

@@ -104,7 +104,9 @@ def test_the_audit_is_of_something(full: Dataset, shorts: list[Dataset]) -> None
 @pytest.mark.parametrize("name", list(PLANTS))
 def test_every_planted_leak_is_caught(name: str, full: Dataset, shorts: list[Dataset]) -> None:
     plant = PLANTS[name]
-    leaks = audit_scenarios(full, shorts, plant.pipeline, {plant.part})
+    # Every other cut will do to be caught, but for the few that are fitted.
+    cuts = shorts if plant.part == "volatility" else shorts[::2]
+    leaks = audit_scenarios(full, cuts, plant.pipeline, {plant.part})
     # Not by one lucky cut: where a fit is compared there are three.
     assert len({leak.cut for leak in leaks}) >= (2 if plant.part == "volatility" else 5), leaks
     assert {leak.part for leak in leaks} == {plant.part}

@@ -139,7 +139,7 @@ print(json.dumps(seen))
 """
 
 
-@pytest.mark.parametrize("kind", ["replace", "fresh"])
+@pytest.mark.parametrize("kind", [pytest.param("replace", marks=pytest.mark.deep), "fresh"])
 def test_killed_anywhere_a_save_leaves_the_old_or_the_new(kind: str, tmp_path: Path) -> None:
     old, new = (small.walked().bundles[place].save(tmp_path / str(place)) for place in (0, -1))
     done = subprocess.run(

@@ -20,14 +20,6 @@ ROWS = len(toy_entries(0))
 KILLED = -9
 
 
-@pytest.fixture(scope="module")
-def processes() -> mp.context.ForkServerContext:
-    """Processes forked off a clean server that has imported everything: real ones, started in milliseconds."""
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["tests.serving.ledger_worker", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"])
-    return context
-
-
 def whole(ledger: Ledger, weeks: int) -> None:
     """Require each of the first weeks once, and a chain that verifies."""
     result = verify(ledger)

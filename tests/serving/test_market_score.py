@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,13 +32,6 @@ KILLED = -9
 @pytest.fixture(autouse=True)
 def small_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.opened_market.training_plan", lambda spec: small.plan())
-
-
-@pytest.fixture(scope="module")
-def processes() -> mp.context.ForkServerContext:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["tests.serving.job_worker"])
-    return context
 
 
 @pytest.fixture(scope="module")

@@ -76,13 +76,6 @@ def test_a_challenger_that_was_not_promoted_stays(registry: Registry, artifacts:
     assert aliases(registry) == {CHAMPION: 2, PREVIOUS: 1, CHALLENGER: 3}
 
 
-@pytest.fixture(scope="module")
-def processes() -> mp.context.ForkServerContext:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["tests.serving.moves_worker", "mlflow.store.model_registry.sqlalchemy_store"])
-    return context
-
-
 def killed(processes: mp.context.ForkServerContext, registry: Registry, artifacts: Path, number: int, at: int) -> int:
     child = processes.Process(target=move_and_die, args=(registry.uri, artifacts, number, at))
     child.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import os
 import shutil
 import signal
@@ -171,13 +170,6 @@ def upload_and_die(artifacts: Path, step: int) -> None:
             setattr(store, name, counted(name, getattr(store, name)))
     shutil.rmtree = counted("rmtree", shutil.rmtree)  # type: ignore[assignment]
     list(upload_kept(artifacts, "sample", uri(artifacts)))
-
-
-@pytest.fixture(scope="module")
-def processes() -> mp.context.ForkServerContext:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.test_pending", "mlflow.store.model_registry.sqlalchemy_store"])
-    return context
 
 
 @pytest.mark.parametrize("steps", [(2, 8), pytest.param(tuple(range(1, 12)), marks=pytest.mark.fault)])
