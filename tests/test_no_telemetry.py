@@ -106,12 +106,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.deep
 def test_each_switch_alone_silences_mlflow(machine: Machine, switch: str) -> None:
     assert machine.run(**{switch: SWITCHES[switch]}) == []
     assert not machine.installation_id.exists()
 
 
 @pytest.mark.parametrize("module", ["training.tracking", "training.tracking_server", "serving.registry"])
+@pytest.mark.deep
 def test_our_modules_silence_mlflow(root: Path, machine: Machine, module: str) -> None:
     if not (root / (module.replace(".", "/") + ".py")).exists():
         pytest.skip(f"not built yet: {module}")
@@ -125,6 +127,7 @@ def test_make_exports_the_switches(root: Path) -> None:
         assert f"export {name} = {value}" in lines
 
 
+@pytest.mark.deep
 def test_control_the_hook_catches_mlflow_without_switches(machine: Machine) -> None:
     """Last in this file: it leaves the installation number behind."""
     assert any("mlflow-telemetry" in line for line in machine.run())

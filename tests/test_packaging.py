@@ -122,6 +122,7 @@ class TestLazyImports:
         assert heavy.isdisjoint(loaded)
 
     @pytest.mark.parametrize("name", ["features", "models"])
+    @pytest.mark.deep
     def test_lower_packages_never_load_mlflow(self, tmp_path: Path, name: str) -> None:
         code = (
             f"import importlib, json, pkgutil, sys, {name} as package\n"
@@ -132,6 +133,7 @@ class TestLazyImports:
         assert {"mlflow", "training", "serving"}.isdisjoint(_fresh_python(code, tmp_path))
 
 
+@pytest.mark.deep
 def test_wheel_holds_the_four_packages_and_their_data(root: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")

@@ -50,7 +50,7 @@ def check(boosters: list[lgb.Booster], rows: FloatArray) -> AdditiveTrees:
 
 
 @given(parameters, st.integers(1, 3), st.integers(1, 8), st.integers(0, 2**20))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_random_boosters(options: dict[str, Any], count: int, rounds: int, seed: int) -> None:
     boosters = [train(seed + number, rounds, **options) for number in range(count)]
     trees = check(boosters, awkward_rows(boosters, np.random.default_rng(seed)))

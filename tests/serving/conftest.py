@@ -18,6 +18,16 @@ def make_place() -> Iterator[MakePlace]:
         yield make
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a registry with a champion and two versions more; copied by every test."""
+    from tests.serving.moves_worker import registered
+
+    root = tmp_path_factory.mktemp("made")
+    registered(root, f"sqlite:///{root}/mlflow.db")
+    return root / "mlflow.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the place of a ledger that does not exist yet, on either database."""

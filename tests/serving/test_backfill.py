@@ -87,7 +87,7 @@ def test_processes_give_the_same_bytes(
     assert content(tmp_path) == wanted
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.fault)])
+@pytest.mark.parametrize("kills", [pytest.param(1, marks=pytest.mark.deep), pytest.param(20, marks=pytest.mark.fault)])
 def test_killed_anywhere_it_goes_on_and_nothing_is_lost_or_doubled(
     processes, small_folder: Path, tmp_path: Path, wanted: dict[str, tuple[bytes, bytes]], kills: int
 ) -> None:

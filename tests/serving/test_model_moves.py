@@ -13,18 +13,10 @@ import pytest
 from features.errors import DataContractError, PromotionError
 from serving.model_moves import complete_move, named, read_record, record_path
 from serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, champion_bundle
-from tests.serving.moves_worker import MARKET, move_and_die, move_to, registered
+from tests.serving.moves_worker import MARKET, move_and_die, move_to
 
 STEPS = 8
 """Writes of a promotion: intent, line, tags, previous, challenger, champion, intent gone; one more never comes."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with a champion and two versions more; copied by every test."""
-    root = tmp_path_factory.mktemp("made")
-    registered(root, f"sqlite:///{root}/mlflow.db")
-    return root / "mlflow.db"
 
 
 @pytest.fixture

@@ -329,7 +329,14 @@ def run_chromium(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "lang"), [("plain", "zh"), ("plain", "en"), ("simulated", "zh"), ("crowded", "zh"), ("crowded", "en")]
+    ("kind", "lang"),
+    [
+        pytest.param("plain", "zh", marks=pytest.mark.deep),
+        ("plain", "en"),
+        pytest.param("simulated", "zh", marks=pytest.mark.deep),
+        ("crowded", "zh"),
+        pytest.param("crowded", "en", marks=pytest.mark.deep),
+    ],
 )
 def test_it_prints_on_exactly_one_sheet_of_a4(forecast: Forecast, tmp_path: Path, kind: str, lang: Lang) -> None:
     shown = forecast if kind == "plain" else make_forecast(simulated=True)

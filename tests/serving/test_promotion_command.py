@@ -15,7 +15,7 @@ from serving.champion_note import champion_path, champion_warning
 from serving.model_moves import new_move, read_record, record_path
 from serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from serving.upload_command import log_or_keep
-from tests.serving.moves_worker import FACTS, MARKET, move_to, registered
+from tests.serving.moves_worker import FACTS, MARKET, move_to
 from tests.serving.promotion_market import definition, log, planted, real_study, stored_market
 from tests.training.study_toy import study
 from training.pending import kept_studies
@@ -43,13 +43,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         return code, out, err
 
     return call
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made")
-    registered(root, f"sqlite:///{root}/mlflow.db")
-    return root / "mlflow.db"
 
 
 @pytest.fixture

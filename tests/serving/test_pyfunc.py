@@ -94,7 +94,9 @@ def assert_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
         assert list(found[column].fillna("")) == list(wanted[column].fillna(""))
 
 
-@pytest.mark.parametrize("without", ["arch,training,serving", "arch,numba,statsmodels,shap,duckdb"])
+@pytest.mark.parametrize(
+    "without", [pytest.param("arch,training,serving", marks=pytest.mark.deep), "arch,numba,statsmodels,shap,duckdb"]
+)
 def test_without_capshift_and_without_numba_the_numbers_are_the_same(
     model: Path, rows: pd.DataFrame, tmp_path: Path, without: str
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_damaged_bundle_is_not_shipped(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.deep
 def test_mlflow_serves_it(model: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -88,6 +88,7 @@ def test_later_vintages_change_nothing(copy: Path) -> None:
     assert run(copy).identical
 
 
+@pytest.mark.deep
 def test_each_publication_is_told_what_is_wrong_with_it(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = DayFiles(copy / "out", "sample", LAST)
     rows = files.rows()
@@ -119,6 +120,7 @@ def test_each_publication_is_told_what_is_wrong_with_it(copy: Path, capsys: pyte
     assert "NOT identical" in said
 
 
+@pytest.mark.deep
 def test_rows_that_were_written_later_but_dated_before_are_the_named_cause(copy: Path) -> None:
     spec = small.market()
     rows = small.observations()

@@ -279,6 +279,7 @@ class TestResume:
             run_risk(job_of(place), touch)
         assert not (place / "risk.parquet").exists()
 
+    @pytest.mark.deep
     def test_a_killed_process_leaves_no_product_and_its_chunks_are_used(self, place: Path, run) -> None:
         # Uncompiled, so that the process starts at once and takes its time; the numbers may differ in the last digit.
         make_frame(400).to_parquet(place / "books.parquet", index=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from features.errors import DataContractError
 from models.predict import draft
 from models.schedule import bundle_folder, bundle_root, day_text
+from serving import cli
 from serving.feature_table import feature_table
 from tests import small
 from tests.models import row_toy
@@ -29,12 +32,41 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call `capshift score` in this process."""
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["capshift", "score", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return call
+
+
+def run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `capshift score` as a user does."""
     command = [sys.executable, "-m", "serving.cli", "score", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_scores_of_written_rows_are_the_forecast(home: Path, tmp_path: Path) -> None:
+def test_scores_of_written_rows_are_the_forecast(home: Path, tmp_path: Path, run: Run) -> None:
     seen: list[int] = []
     table = feature_table(
         small.dataset(), small.plan(), row_toy.index(), home, lambda stage, done, of: seen.append(done)
@@ -74,7 +106,7 @@ def test_rows_need_the_bundle_in_force(home: Path, tmp_path: Path) -> None:
         (["--engine", "flink"], "Invalid value"),
     ],
 )
-def test_usage_is_one_sentence(home: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_usage_is_one_sentence(home: Path, tmp_path: Path, run: Run, arguments: list[str], words: str) -> None:
     rows = ["--features", str(home / "rows.parquet"), "--out", str(tmp_path / "out.parquet")]
     done = run(*rows, "--artifacts", str(tmp_path), *arguments)
     assert done.returncode == (4 if "nowhere" in arguments else 2)
@@ -83,7 +115,7 @@ def test_usage_is_one_sentence(home: Path, tmp_path: Path, arguments: list[str],
     assert list(tmp_path.iterdir()) == []
 
 
-def test_options_of_rows_need_rows(tmp_path: Path) -> None:
+def test_options_of_rows_need_rows(tmp_path: Path, run: Run) -> None:
     done = run("--out", str(tmp_path / "out.parquet"), "--reference")
     assert done.returncode == 2
     assert "go with `features`" in done.stderr
@@ -93,12 +125,14 @@ def test_the_environment_speaks_to_every_command(home: Path, tmp_path: Path, mon
     monkeypatch.setenv("CAPSHIFT_AS_OF", "2010-11-26")
     monkeypatch.setenv("CAPSHIFT_LEDGER", str(tmp_path / "ledger.db"))
     bundle = max((home / "bundles").rglob("20*"))
-    done = run("--features", str(home / "rows.parquet"), "--bundle", str(bundle), "--out", f"{tmp_path}/out.parquet")
+    done = run_alone(
+        "--features", str(home / "rows.parquet"), "--bundle", str(bundle), "--out", f"{tmp_path}/out.parquet"
+    )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"out.parquet"}
 
 
-def test_all_rejected_is_an_error_of_data(home: Path, tmp_path: Path) -> None:
+def test_all_rejected_is_an_error_of_data(home: Path, tmp_path: Path, run: Run) -> None:
     row_toy.many(5).assign(pair="no-such").to_parquet(tmp_path / "rows.parquet", index=False)
     bundle = max((home / "bundles").rglob("20*"))
     out = tmp_path / "out.parquet"

@@ -195,7 +195,7 @@ print(counts.rows, counts.scored, counts.rejected)
 """
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.fault)])
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.deep), pytest.param(20, marks=pytest.mark.fault)])
 def test_killed_at_any_time_the_next_run_completes(bundle: Path, tmp_path: Path, kills: int) -> None:
     frame = row_toy.many(1500, seed=5)
     frame.loc[frame.index[::100], "pair"] = "no-such"

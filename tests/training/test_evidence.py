@@ -90,6 +90,7 @@ class TestRun:
             pd.testing.assert_frame_equal(again.models[name], frame)
         pd.testing.assert_frame_equal(again.explained.table, run.explained.table)
 
+    @pytest.mark.deep
     def test_interrupted_it_goes_on_from_finished_bundles_to_the_same_numbers(
         self, run: EvidenceRun, artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

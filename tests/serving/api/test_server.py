@@ -97,6 +97,7 @@ def test_it_serves_until_it_is_told_to_stop(built: Home) -> None:
     assert {"time", "id", "client", "method", "path", "route", "status", "ms", "bytes"} <= set(requests[0])
 
 
+@pytest.mark.deep
 def test_a_request_at_work_is_finished_before_the_end_and_an_open_door_is_warned_of(built: Home) -> None:
     with running(built.artifacts, "--host", "0.0.0.0") as service:
         # It may have come with the first line, and then `communicate` would not see it any more.
