@@ -76,7 +76,7 @@ def made_up(market: MarketSpec) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=len(MARKETS))
 def material(market: str) -> tuple[MarketSpec, pd.DataFrame, dict[str, History], pd.DataFrame]:
     """Return definition, observations, histories (read-only) and the decision clock."""
     spec = MARKETS[market]

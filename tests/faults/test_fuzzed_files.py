@@ -32,7 +32,7 @@ from tests.models.test_scenarios import make_set
 from tests.serving.ledger_toy import on_time, toy_entries
 
 SEED = 20240205
-CASES = [pytest.param(40, id="40"), pytest.param(1000, id="1000", marks=pytest.mark.fault)]
+CASES = [12, pytest.param(40, id="40", marks=pytest.mark.deep), pytest.param(1000, id="1000", marks=pytest.mark.fault)]
 Reader = Callable[[Path], object]
 
 

@@ -69,7 +69,7 @@ def known_at(dataset: Dataset, day: np.datetime64, observations: pd.DataFrame) -
     return known
 
 
-@pytest.mark.parametrize("place", [1, pytest.param(3, marks=pytest.mark.deep), -1])
+@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.deep) for place in (3, -1))])
 def test_a_bundle_equals_its_refit_on_what_was_known(
     place: int, observations: pd.DataFrame, dataset: Dataset, bundles: Sequence[Bundle], tmp_path: Path
 ) -> None:

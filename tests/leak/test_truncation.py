@@ -51,6 +51,7 @@ def sample_window(market: MarketSpec, seed: int, start: pd.Timestamp) -> pd.Data
     return observations.loc[observations["period"] >= start, ["series", "period", "known_at", "value"]]
 
 
+@pytest.mark.deep
 def test_simulated_market() -> None:
     market = two_pairs(load_market("sample"))
     assert_clean(market, sample_window(market, SEED, SAMPLE[0]), SAMPLE[1], live=0.9)

@@ -150,6 +150,7 @@ def planted(folder: Path) -> Study:
     return study(stored(folder, bundles), changed, UNTIL)
 
 
+@pytest.mark.deep
 def test_nothing_after_the_last_scored_decision_is_shown(artifacts: Path, tmp_path: Path, whole: Study) -> None:
     given, other = study(artifacts, until=UNTIL), planted(tmp_path)
     assert given.scored_until == UNTIL
