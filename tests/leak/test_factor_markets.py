@@ -22,7 +22,7 @@ NOW = np.datetime64("2026-11-28", "us")
 @pytest.mark.parametrize(
     ("name", "file", "last"),
     [
-        ("europe", "Europe_3_Factors_Daily.csv", "1995-03-24"),
+        pytest.param("europe", "Europe_3_Factors_Daily.csv", "1995-03-24", marks=pytest.mark.deep),
         pytest.param("japan", "Japan_5_Factors_Daily.csv", "2001-03-30", marks=pytest.mark.slow),
     ],
 )

@@ -151,7 +151,7 @@ def realised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Plan
     return definition, folder, plan
 
 
-@pytest.mark.parametrize("end", [CLOSED, DAYS[2]])
+@pytest.mark.parametrize("end", [CLOSED, pytest.param(DAYS[2], marks=pytest.mark.deep)])
 def test_a_day_that_was_no_decision_ends_no_span(
     realised: tuple[Path, Path, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, end: str
 ) -> None:
@@ -174,6 +174,7 @@ def test_a_day_that_was_no_decision_ends_no_span(
         assert f"{BEFORE}: no_decision: the market was expected to open" in said.err
 
 
+@pytest.mark.deep
 def test_a_day_before_the_headline_pair_is_old_enough_ends_no_span(small_folder: Path, tmp_path: Path) -> None:
     market = opened(small_folder, DAYS[-1])
     age = int(market.dataset.rows.loc[market.spec.headline].index.searchsorted(pd.Timestamp(DAYS[1])))

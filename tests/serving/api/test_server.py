@@ -197,6 +197,7 @@ def drip(connection: socket.socket, count: int) -> None:
         time.sleep(0.25)
 
 
+@pytest.mark.deep
 def test_a_client_that_takes_too_long_to_ask_is_let_go(built: Home) -> None:
     with running(built.artifacts, "--timeout", "1") as service:
         port = service.lines[0]["port"]
