@@ -15,6 +15,9 @@ export NUMEXPR_NUM_THREADS = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 export DO_NOT_TRACK = true
 
+# Without its bytecode every process of a test would compile the repository again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup forecast test deep real faults server spark lint format type imports slow fuzz bench wheel lock clean
 
