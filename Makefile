@@ -67,7 +67,7 @@ test: setup ## fast tests; pass options in ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 deep: setup ## the expensive tests that `make test` leaves out (marker `deep`)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "deep and not slow and not real and not network and not fault" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "deep and not slow and not real and not network and not fault and not server" $(ARGS)
 
 real: setup ## tests on the real data in ../shared/data; they skip where there are none
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "real and not slow and not network" $(ARGS)
