@@ -68,6 +68,10 @@ def score_on_spark(source: str, out: str, bundle: Path, master: str, log: JobLog
 def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path, log: JobLog) -> ScoreCounts:
     from pyspark.sql import functions
 
+    files, work = _Files(spark), f"{out}.work"
+    bad = str(rejects_path(Path(out))) if "://" not in out else f"{out}.rejects.parquet"
+    for path in (out, work, bad):
+        files.require_ours(path, source)
     rows = spark.read.parquet(source)
     contract.check_columns(list(rows.columns))
     kinds = dict(rows.dtypes)
@@ -94,15 +98,12 @@ def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path
     reasons = functions.concat(functions.col("scored.reasons"), rejection).alias("reasons")
     scored = scored.select(*KEYS, "scored.validity", reasons, *numbers, *named, (rejection != "").alias(_FLAG))
     log.emit("started", engine="spark", source=source)
-    work = f"{out}.work"
-    files = _Files(spark)
     files.remove(work)
     scored.write.partitionBy(_FLAG).parquet(work)
     rejected = f"{work}/{_FLAG}=true"
     counts = [
         spark.read.parquet(path).count() if files.there(path) else 0 for path in (f"{work}/{_FLAG}=false", rejected)
     ]
-    bad = str(rejects_path(Path(out))) if "://" not in out else f"{out}.rejects.parquet"
     files.remove(bad)
     if counts[1]:
         spark.read.parquet(rejected).select(*KEYS, functions.col("reasons").alias("reason")).write.parquet(bad)
@@ -126,6 +127,21 @@ class _Files:
     def _at(self, path: str) -> tuple[Any, Any]:
         place = self._java(path)
         return place.getFileSystem(self._configuration), place
+
+    def require_ours(self, path: str, source: str) -> None:
+        """Refuse a place to write to that holds what this job has not written: it is replaced as a whole."""
+        system, place = self._at(path)
+        read_system, read = self._at(source)
+        target, rows = (str(of.makeQualified(at).toString()) for of, at in ((system, place), (read_system, read)))
+        if rows == target or rows.startswith(f"{target}/"):
+            raise DataContractError(f"{path}: holds the rows that are read; name another place to write to")
+        if not system.exists(place):
+            return
+        names = [str(status.getPath().getName()) for status in system.listStatus(place)]
+        if system.getFileStatus(place).isFile() or not all(
+            name.startswith(("part-", "_", ".", f"{_FLAG}=")) for name in names
+        ):
+            raise DataContractError(f"{path}: is there already and no result of Spark; name a place of its own")
 
     def there(self, path: str) -> bool:
         system, place = self._at(path)

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 
 from features.errors import DataContractError
+from models.bundle import Bundle
 from models.pyfunc import RowModel
+from models.row_contract import RowContract
 from models.row_scores import DRIVER_COLUMNS, NUMBER_COLUMNS, RowScorer
 from serving.job_log import JobLog
 from serving.spark_engine import score_on_spark
@@ -53,6 +55,11 @@ def test_spark_scores_the_same_numbers(tmp_path: Path) -> None:
     frame.assign(style_momentum_4w="much").to_parquet(tmp_path / "wrong.parquet", index=False)
     with pytest.raises(DataContractError, match="style_momentum_4w must hold numbers; got string"):
         score_on_spark(str(tmp_path / "wrong.parquet"), str(out), bundle, "local[2]", SILENT)
+    for place, words in ((tmp_path, "holds the rows that are read"), (bundle, "is there already and no result")):
+        with pytest.raises(DataContractError, match=words):
+            score_on_spark(str(tmp_path / "rows"), str(place), bundle, "local[2]", SILENT)
+    assert len(pd.read_parquet(tmp_path / "rows")) == 1200
+    assert RowContract.of(Bundle.load(bundle)).pairs
     with pytest.raises(DataContractError, match="Spark could not score"):
         score_on_spark(str(tmp_path / "nowhere.parquet"), str(out), bundle, "local[2]", SILENT)
 
