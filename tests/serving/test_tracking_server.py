@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from models.bundle import Bundle
 from serving import cli
 from serving.model_moves import read_record, record_path
 from serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, champion_bundle
 from serving.run_compare import compare_runs
+from tests.models import row_toy
 from tests.serving.moves_worker import MARKET, move_to, registered
 from tests.serving.postgres import MakePlace
 
@@ -79,7 +81,7 @@ def test_log_promote_and_roll_back(
     assert (first.aliases, newest.aliases) == ((CHAMPION,), (CHALLENGER,))
     assert [first.run_id, newest.run_id] == runs
     champion = champion_bundle(MARKET, server, tmp_path / "cache")
-    assert (champion / "heads" / "crash_4w.txt").read_text() == "tree"
+    assert Bundle.load(champion).cut == row_toy.bundle().cut
 
     move_to(registry, tmp_path, 2)
     newest, first = registry.versions(MARKET)
