@@ -127,12 +127,12 @@ lock: ## write requirements.lock and requirements-spark.lock anew from pyproject
 	    $(BIN)/python -m venv .uv && .uv/bin/python -m pip install -qq uv || exit 2; \
 	fi; \
 	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --extra postgres --universal --python-version 3.11 \
-	    --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --quiet \
+	    --fork-strategy fewest --generate-hashes --quiet \
 	    --output-file requirements.lock $(ARGS)
 	@echo 'pyspark>=4.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$(command -v uv || echo .uv/bin/uv)" pip compile - \
-	    -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --quiet --output-file requirements-spark.lock $(ARGS)
-	@if grep -nE '://|--index-url|--extra-index-url|--find-links|file:' requirements.lock requirements-spark.lock; then \
+	    -c requirements.lock --universal --python-version 3.11 --generate-hashes --quiet \
+	    --output-file requirements-spark.lock $(ARGS)
+	@if grep -nE '://|^-|file:' requirements.lock requirements-spark.lock; then \
 	    echo "lock: the lines above name an address; take them out" >&2; exit 2; \
 	fi
 
