@@ -128,8 +128,8 @@ lock: ## write requirements.lock and requirements-spark.lock anew from pyproject
 	fi; \
 	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --extra postgres --universal --python-version 3.11 \
 	    --fork-strategy fewest --generate-hashes --quiet \
-	    --output-file requirements.lock $(ARGS)
-	@echo 'pyspark>=4.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$(command -v uv || echo .uv/bin/uv)" pip compile - \
+	    --output-file requirements.lock $(ARGS) && \
+	echo 'pyspark>=4.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile - \
 	    -c requirements.lock --universal --python-version 3.11 --generate-hashes --quiet \
 	    --output-file requirements-spark.lock $(ARGS)
 	@if grep -nE '://|^-|file:' requirements.lock requirements-spark.lock; then \
