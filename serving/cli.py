@@ -51,17 +51,14 @@ from serving.steps import (
     print_forecast,
     progress_bars,
     publish,
-    stored_decision,
-    training_plan,
 )
 from serving.style_command import ManyValues, eligible, style
 from serving.upload_command import log_or_keep, upload
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from features.market import MarketSpec
+    from serving.opened_market import OpenedMarket
     from training.study import Study
 
 app = typer.Typer(
@@ -164,8 +161,9 @@ def train(
 
     Reads ARTIFACTS/store.duckdb; writes ARTIFACTS/bundles and the MLflow run; finished bundles are reused.
     """
-    spec = market_spec(market)
-    _study(spec, *stored_decision(spec, artifacts, as_of), artifacts, jobs, tracking_uri)
+    from serving.opened_market import open_market
+
+    _study(open_market(market_spec(market), artifacts, as_of), jobs, tracking_uri)
 
 
 @app.command()
@@ -184,14 +182,14 @@ def backtest(
     Reads the store, after ingesting SOURCE where one is named; writes OUT, ARTIFACTS/MARKET/scores.csv, the bundles and
     the MLflow run.
     """
+    from serving.opened_market import open_market
     from serving.output import write_atomic, write_parquet, write_text
     from training.experiment import results_markdown
 
     spec = market_spec(market)
     if source is not None or spec.simulated:
         ingest_source(spec, source, artifacts, seed)
-    observations, day = stored_decision(spec, artifacts, as_of)
-    study, table = _study(spec, observations, day, artifacts, jobs, tracking_uri, baselines=True)
+    study, table = _study(open_market(spec, artifacts, as_of), jobs, tracking_uri, baselines=True)
     target = write_parquet(out or artifacts / spec.name / "forecasts.parquet", study.forecasts)
     scores = write_atomic(artifacts / spec.name / "scores.csv", lambda path: table.to_csv(path, index=False))
     results = results_markdown(table, spec.simulated, spec.schedule.scored_until)
@@ -245,7 +243,7 @@ def weekly(
     opened = open_market(spec, artifacts, as_of)
 
     def train_first() -> None:
-        _study(spec, opened.observations, opened.last, artifacts, jobs, tracking_uri)
+        _study(opened, jobs, tracking_uri)
 
     publish(opened, Choice(lang, pair, ledger=ledger), train_first)
 
@@ -325,29 +323,20 @@ def main() -> None:
 
 
 def _study(
-    spec: MarketSpec,
-    observations: pd.DataFrame,
-    day: np.datetime64,
-    artifacts: Path,
-    jobs: int,
-    tracking_uri: str | None,
-    *,
-    baselines: bool = False,
+    opened: OpenedMarket, jobs: int, tracking_uri: str | None, *, baselines: bool = False
 ) -> tuple[Study, pd.DataFrame]:
-    """Run the study of a market up to a day and log it; a tracking server that is down costs a warning.
+    """Run the study of a market up to its last day and log it; a tracking server that is down costs a warning.
 
     Returns the study and the score table of the heads and, where wanted, of every baseline.
     """
     from dataclasses import replace
 
-    from serving.forecast import dataset_for
     from training.experiment import baseline_table, run_study
 
-    dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
+    dataset, plan, artifacts = opened.dataset, opened.plan, opened.artifacts
+    scored_until = opened.spec.schedule.scored_until
     with progress_bars() as progress:
-        study = run_study(
-            dataset, plan, artifacts, scored_until=spec.schedule.scored_until, jobs=jobs, progress=progress
-        )
+        study = run_study(dataset, plan, artifacts, scored_until=scored_until, jobs=jobs, progress=progress)
         table = study.scores
         if baselines:
             table = baseline_table(study.shown, dataset, plan, study.implied, progress=progress)

@@ -9,7 +9,7 @@ import typer
 
 from features.errors import DataContractError
 from serving.options import DEFAULT_ARTIFACTS, Artifacts, Market
-from serving.steps import market_spec, parse_day, progress_bars, stored_decision, training_plan
+from serving.steps import market_spec, parse_day, progress_bars
 
 
 def features(
@@ -27,18 +27,17 @@ def features(
 
     from models.schedule import forecast_rows
     from serving.feature_table import feature_table
-    from serving.forecast import dataset_for
+    from serving.opened_market import open_market
     from serving.output import write_parquet
 
     spec = market_spec(market)
-    observations, day = stored_decision(spec, artifacts, last)
-    dataset, plan = dataset_for(spec, observations, day), training_plan(spec)
-    start = day if first is None else parse_day(first, "from")
-    if start > day:
+    opened = open_market(spec, artifacts, last)
+    start = opened.last if first is None else parse_day(first, "from")
+    if start > opened.last:
         raise DataContractError(f"`from` must not be later than `to`; got {first} and {last or 'the newest decision'}")
-    rows = forecast_rows(dataset, plan, start, None)
+    rows = forecast_rows(opened.dataset, opened.plan, start, None)
     with progress_bars() as progress:
-        table = feature_table(dataset, plan, rows, artifacts, progress)
+        table = feature_table(opened, rows, progress)
     write_parquet(out, table)
     label = "SIMULATED " if spec.simulated else ""
     days = len(np.unique(table["decision_date"]))

@@ -58,18 +58,17 @@ def score(
     if any(source is not None and source.name == "COMMANDLINE" for source in sources):
         raise DataContractError("`as_of` and `ledger` do not go with `features`: rows carry their own dates")
     from serving.job_log import job_log
-    from serving.score_rows import ScoreCounts, ScoreJob, rejects_path, score_rows
+    from serving.score_rows import ScoreJob, rejects_path, score_rows
 
     folder = _bundle(bundle, market, artifacts)
     with job_log("score", log) as told:
-        counts: ScoreCounts
         if engine == "spark":
             from serving.spark_engine import score_on_spark
 
             counts = score_on_spark(features, str(out), folder, master, told)
         else:
             counts = score_rows(ScoreJob(Path(features), out, folder, reference, jobs=jobs), told)
-    label = "SIMULATED " if _simulated(folder) else ""
+    label = "SIMULATED " if counts.simulated else ""
     typer.echo(f"{label}{counts.rows} rows: {counts.scored} scored in {out}, {counts.rejected} rejected")
     if counts.rejected:
         typer.echo(f"warning: rejected rows and their reasons are in {rejects_path(out)}", err=True)
@@ -100,9 +99,3 @@ def _bundle(bundle: str | None, market: str, artifacts: Path) -> Path:
     # Of two snapshots with the same cut, the one trained last.
     newest = found[-1].name[:10]
     return max((path for path in found if path.name.startswith(newest)), key=lambda path: path.stat().st_mtime_ns)
-
-
-def _simulated(folder: Path) -> bool:
-    from models.bundle import Bundle
-
-    return Bundle.load(folder).simulated

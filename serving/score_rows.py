@@ -68,11 +68,12 @@ def rejects_path(out: Path) -> Path:
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """How many rows were read, scored and rejected; the last two add up to the first."""
+    """How many rows were read, scored and rejected (these two add up to the first), and whether they are SIMULATED."""
 
     rows: int
     scored: int
     rejected: int
+    simulated: bool
 
 
 def score_rows(job: ScoreJob, log: JobLog) -> ScoreCounts:
@@ -145,9 +146,8 @@ def _run(job: ScoreJob, files: RowFiles, scorer: RowScorer, log: JobLog) -> Scor
         counted[part.number] = kept.write(part.number, *_score_part(job, part, scorer))
         sums = {kind: sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected")}
         log.emit("score", done=len(counted), of=files.parts, **sums)
-    counts = ScoreCounts(
-        files.rows, *(sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected"))
-    )
+    scored, rejected = (sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected"))
+    counts = ScoreCounts(files.rows, scored, rejected, bundle.simulated)
     if counts.scored + counts.rejected != counts.rows:
         kept.remove()
         raise DataContractError(f"{job.source}: the files changed while they were read; run the command again")

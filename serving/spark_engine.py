@@ -50,13 +50,13 @@ def score_on_spark(source: str, out: str, bundle: Path, master: str, log: JobLog
 
     Information set: the rows themselves; of the bundle, what matured before its cut.
     """
-    contract = RowContract.of(Bundle.load(bundle))
+    loaded = Bundle.load(bundle)
     if out.endswith("/"):
         out = out.rstrip("/")
     with _session(master) as spark, tempfile.TemporaryDirectory(prefix="capshift-") as work:
         model = save_model(bundle, Path(work) / "model")
         try:
-            return _score(spark, source, out, contract, model, log)
+            return _score(spark, (source, out), loaded, model, log)
         except DataContractError:
             raise
         except Exception as error:
@@ -65,9 +65,10 @@ def score_on_spark(source: str, out: str, bundle: Path, master: str, log: JobLog
             raise DataContractError(f"Spark could not score {source}: {reason}") from error
 
 
-def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path, log: JobLog) -> ScoreCounts:
+def _score(spark: Any, places: tuple[str, str], bundle: Bundle, model: Path, log: JobLog) -> ScoreCounts:
     from pyspark.sql import functions
 
+    (source, out), contract = places, RowContract.of(bundle)
     files, work = _Files(spark), f"{out}.work"
     bad = str(rejects_path(Path(out))) if "://" not in out else f"{out}.rejects.parquet"
     for path in (out, work, bad):
@@ -112,7 +113,7 @@ def _score(spark: Any, source: str, out: str, contract: RowContract, model: Path
     else:
         files.remove(out)
     files.remove(work)
-    done = ScoreCounts(sum(counts), counts[0], counts[1])
+    done = ScoreCounts(sum(counts), counts[0], counts[1], bundle.simulated)
     log.emit("finished", rows=done.rows, scored=done.scored, rejected=done.rejected, out=out)
     return done
 

@@ -18,6 +18,7 @@ from models.predict import draft
 from models.schedule import bundle_folder, bundle_root, day_text
 from serving import cli
 from serving.feature_table import feature_table
+from serving.opened_market import OpenedMarket
 from tests import small
 from tests.models import row_toy
 
@@ -66,11 +67,15 @@ def run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def opened(artifacts: Path) -> OpenedMarket:
+    """Return the small market with the bundles of a folder; nothing is in quarantine."""
+    rows = small.observations()
+    return OpenedMarket(small.market(), artifacts, rows, rows.head(0), small.dataset(), small.plan())
+
+
 def test_scores_of_written_rows_are_the_forecast(home: Path, tmp_path: Path, run: Run) -> None:
     seen: list[int] = []
-    table = feature_table(
-        small.dataset(), small.plan(), row_toy.index(), home, lambda stage, done, of: seen.append(done)
-    )
+    table = feature_table(opened(home), row_toy.index(), lambda stage, done, of: seen.append(done))
     table.to_parquet(tmp_path / "rows.parquet", index=False)
     newest = max((home / "bundles").rglob("20*"))
     done = run(
@@ -91,9 +96,9 @@ def test_scores_of_written_rows_are_the_forecast(home: Path, tmp_path: Path, run
 def test_rows_need_the_bundle_in_force(home: Path, tmp_path: Path) -> None:
     first = small.walked().bundles[0]
     with pytest.raises(DataContractError, match=f"no bundle of cut {day_text(row_toy.bundle().cut)}"):
-        feature_table(small.dataset(), small.plan(), row_toy.index(), tmp_path, lambda *_: None)
+        feature_table(opened(tmp_path), row_toy.index(), lambda *_: None)
     with pytest.raises(DataContractError, match="no pair has a row"):
-        feature_table(small.dataset(), small.plan(), row_toy.index()[:0], home, lambda *_: None)
+        feature_table(opened(home), row_toy.index()[:0], lambda *_: None)
     assert first.cut < row_toy.bundle().cut
 
 
