@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -155,11 +155,14 @@ class AdditiveTrees:
         from models.additive_contributions import contribute
 
         tables = self._tables if self._tables is not None else self._fill()
-        out = np.zeros((len(rows), self.features + 1))
+        out = np.zeros((len(rows), self.features + 1), order=_order(rows))
         out[:, -1] = tables.expected
 
         def work(first: int, last: int) -> None:
-            contribute(_slice(rows, first, last), self._codes, tables.plan, tables.values, out[first:last])
+            part = _slice(out, first, last)
+            contribute(_slice(rows, first, last), self._codes, tables.plan, tables.values, part)
+            if part.base is not out:
+                out[first:last] = part
 
         _in_slices(work, len(rows), threads)
         return out
@@ -191,9 +194,14 @@ def _log(what: str, reason: str) -> None:
     logging.getLogger(__name__).warning("LightGBM itself computes %s of the trees: %s", what, reason)
 
 
+def _order(rows: FloatArray) -> Literal["C", "F"]:
+    """Return the order of rows for which the loops are compiled: Fortran's, the quicker one, if they have it."""
+    return "F" if rows.flags.f_contiguous and not rows.flags.c_contiguous else "C"
+
+
 def _slice(rows: FloatArray, first: int, last: int) -> FloatArray:
-    """Return some rows in the one form that the loops are compiled for; most often that is no copy."""
-    return np.require(rows[first:last], np.float64, ["C", "W"])
+    """Return some rows in one of two forms, for each of which the loops are compiled once; most often no copy."""
+    return np.require(rows[first:last], np.float64, [_order(rows), "W"])
 
 
 def _in_slices(work: Callable[[int, int], None], count: int, threads: int) -> None:

@@ -181,7 +181,7 @@ class RowContract:
         style = np.array([_STYLES.get(name, 0) for name in code] + [0], dtype=np.int64)[place]
         _reject(reasons, style == 0, "style_in_force is neither small nor large")
         stale = self._stale(frame, reasons)
-        values = np.empty((len(frame), len(self.features)))
+        values = np.empty((len(frame), len(self.features)), order="F")
         for column, name in enumerate(self.features):
             values[:, column], wrong = _numbers(frame[name])
             _reject(reasons, wrong, f"{name} is no number")

@@ -104,11 +104,11 @@ class TableParts:
         """See `Parts`."""
         from models.row_kernel import lay_columns, standardise
 
-        z = np.empty((len(values), values.shape[1] + 1))
-        standardise(np.ascontiguousarray(values), style, self._scale, z)
+        z = _columnwise(len(values), values.shape[1] + 1)
+        standardise(values, style, self._scale, z)
         found = {}
         for event, layout in self._layouts.items():
-            columns, parts = np.empty((len(z), len(layout.columns))), np.empty((len(z), len(layout.members)))
+            columns, parts = (_columnwise(len(z), len(of)) for of in (layout.columns, layout.members))
             lay_columns(z, self._plans[event], columns, parts)
             found[event] = Design(layout, columns, parts)
         return found
@@ -137,6 +137,10 @@ class TableParts:
         from models.row_kernel import share_out
 
         share_out(design.parts, trees, scenario, self._weights[key], self._plans[key[0]], out)
+
+
+def _columnwise(n: int, width: int) -> FloatArray:
+    return np.empty((n, width), order="F")
 
 
 def _standard_error(head: Head, columns: FloatArray) -> FloatArray:

@@ -76,6 +76,7 @@ def _tag(key: Key) -> str:
 
 NUMBER_COLUMNS: tuple[str, ...] = tuple(name for key in HEADS for name in head_columns(key))
 DRIVER_COLUMNS: tuple[str, ...] = tuple(name for key in HEADS for name in driver_columns(key))
+_SILENT = np.flatnonzero([not name.endswith("_base") for name in NUMBER_COLUMNS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,7 @@ class RowScorer:
         parts, (which, judgements) = self._parts(len(rows)), judged
 
         def fill(part: slice) -> list[Judgement]:
-            values = np.ascontiguousarray(rows.values[part])
+            values = np.asfortranarray(rows.values[part])
             found, which[part] = judge_values(self.bundle, values[:, self._judged], rows.stale[part][:, self._judged])
             self._score(parts, rows, part, values, numbers[:, part], drivers[:, part])
             abstains = np.array([one.validity.startswith("abstain") for one in found], dtype=np.bool_)[which[part]]
@@ -230,10 +231,9 @@ class RowScorer:
 
 def _silence(numbers: FloatArray, drivers: IntArray, abstains: np.ndarray) -> None:
     """Take the numbers of rows that abstain back, but for the base rates."""
-    for place, name in enumerate(NUMBER_COLUMNS):
-        if not name.endswith("_base"):
-            numbers[place, abstains] = np.nan
-    drivers[:, abstains] = -1
+    rows = np.flatnonzero(abstains)
+    numbers[np.ix_(_SILENT, rows)] = np.nan
+    drivers[:, rows] = -1
 
 
 def scores_frame(scores: RowScores, index: pd.Index | None = None, **extra: np.ndarray) -> pd.DataFrame:

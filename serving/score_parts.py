@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.row_contract import KEYS
 
 _PLAN = "plan.json"
 
@@ -63,11 +67,12 @@ class PartFolder:
         self._write(self._path(number, "scored"), scored.replace_schema_metadata(metadata))
         return counts
 
-    def tables(self, kind: str) -> Iterator[pa.Table]:
-        """Read the parts of one kind, in order, one at a time."""
-        for path in sorted(self.folder.glob(f"*.{kind}.arrow")):
-            with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as held:
-                yield held.read_all()
+    def tables(self, kind: str, numbers: Iterable[int]) -> Iterator[pa.Table]:
+        """Read the parts of one kind with some numbers, in their order, one at a time; not each has a rejected one."""
+        for path in (self._path(number, kind) for number in numbers):
+            if path.is_file():
+                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as held:
+                    yield held.read_all()
 
     def remove(self) -> None:
         """Throw the folder away."""
@@ -82,3 +87,44 @@ class PartFolder:
         with pa.OSFile(str(work), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         os.replace(work, path)
+
+
+class JoinedFile:
+    """A parquet file that grows by one part after the other; a row group each.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    parts : int
+        How many it holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.parts = path, 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> JoinedFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # The end of a file that failed is of no use, and cannot always be written.
+        with suppress(*([OSError] if kind else [])):
+            if self._writer is not None:
+                self._writer.close()
+
+    def add(self, tables: Iterable[pa.Table]) -> None:
+        """Write parts behind those that are there."""
+        for table in tables:
+            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"counts"}
+            part = table.replace_schema_metadata(metadata)
+            if self._writer is None:
+                # Numbers hardly repeat: dictionaries, statistics and compression of them cost more than they save.
+                texts = [field.name for field in part.schema if not pa.types.is_floating(field.type)]
+                self._writer = pq.ParquetWriter(
+                    self.path, part.schema, use_dictionary=texts, write_statistics=list(KEYS), compression="none"
+                )
+            self._writer.write_table(part)
+            self.parts += 1

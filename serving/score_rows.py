@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.errors import DataContractError
 from models.bundle import Bundle
 from models.bundle_files import MANIFEST
-from models.row_contract import KEYS, STALE
-from models.row_scores import DRIVER_COLUMNS, FEW, NUMBER_COLUMNS, Method, RowScorer, RowScores
+from models.row_contract import STALE
+from models.row_scores import DRIVER_COLUMNS, FEW, NUMBER_COLUMNS, Method, RowScorer
 from models.schedule import day_text
 from serving.job_log import JobLog
 from serving.lock import output_lock
-from serving.parquet_rows import PART_ROWS, Part, RowFiles, open_rows
-from serving.row_cells import safe_rows, shown
-from serving.score_parts import PartFolder
-
-REJECT_COLUMNS = ("source", "row", "reason", *KEYS)
+from serving.overlap import read_ahead, write_behind
+from serving.parquet_rows import PART_ROWS, RowFiles, open_rows
+from serving.row_part import CheckedPart, check_part, scored_table
+from serving.score_parts import JoinedFile, PartFolder
 
 
 @dataclass(frozen=True)
@@ -121,15 +116,7 @@ def score_rows(job: ScoreJob, log: JobLog) -> ScoreCounts:
 
 
 def _run(job: ScoreJob, files: RowFiles, scorer: RowScorer, log: JobLog) -> ScoreCounts:
-    manifest = (job.bundle / MANIFEST).read_bytes()
-    plan = {
-        "bundle": hashlib.sha256(manifest).hexdigest(),
-        "files": files.stamps,
-        "method": scorer.method,
-        "part_rows": job.part_rows,
-        "columns": hashlib.sha256("/".join((*NUMBER_COLUMNS, *DRIVER_COLUMNS)).encode()).hexdigest(),
-    }
-    kept = PartFolder(job.out, plan)
+    kept = PartFolder(job.out, _plan(job, files, scorer))
     counted = kept.done()
     bundle = scorer.bundle
     log.emit(
@@ -142,88 +129,56 @@ def _run(job: ScoreJob, files: RowFiles, scorer: RowScorer, log: JobLog) -> Scor
     def columns(file: Path) -> list[str]:
         return [name for name in files.columns[file] if name in wanted]
 
-    for part in files.read(columns, set(counted)):
-        counted[part.number] = kept.write(part.number, *_score_part(job, part, scorer))
-        sums = {kind: sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected")}
-        log.emit("score", done=len(counted), of=files.parts, **sums)
-    scored, rejected = (sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected"))
-    counts = ScoreCounts(files.rows, scored, rejected, bundle.simulated)
-    if counts.scored + counts.rejected != counts.rows:
+    def score(part: CheckedPart) -> tuple[int, pa.Table, pa.Table]:
+        return part.number, scored_table(part.keys, scorer.score(part.rows, job.jobs), bundle), part.rejected
+
+    checked = (check_part(part, job.source, scorer) for part in files.read(columns, set(counted)))
+    with (
+        JoinedFile(kept.folder / "scored.parquet") as whole,
+        ThreadPoolExecutor(1) as reader,
+        ThreadPoolExecutor(1) as writer,
+    ):
+
+        def keep(part: tuple[int, pa.Table, pa.Table]) -> tuple[int, dict[str, int]]:
+            counts = kept.write(*part)
+            whole.add(kept.tables("scored", range(whole.parts, part[0] + 1)))
+            return part[0], counts
+
+        for number, counts in write_behind(keep, map(score, read_ahead(checked, reader)), writer):
+            counted[number] = counts
+            log.emit("score", done=len(counted), of=files.parts, **_totals(counted))
+        whole.add(kept.tables("scored", range(whole.parts, files.parts)))
+    result = ScoreCounts(files.rows, **_totals(counted), simulated=bundle.simulated)
+    if result.scored + result.rejected != result.rows:
         kept.remove()
         raise DataContractError(f"{job.source}: the files changed while they were read; run the command again")
-    _publish(job, kept, counts)
-    log.emit("finished", rows=counts.rows, scored=counts.scored, rejected=counts.rejected, out=job.out)
-    return counts
+    _publish(job, kept, whole, result)
+    log.emit("finished", rows=result.rows, scored=result.scored, rejected=result.rejected, out=job.out)
+    return result
 
 
-def _score_part(job: ScoreJob, part: Part, scorer: RowScorer) -> tuple[pa.Table, pa.Table]:
-    table = safe_rows(part.table)
-    frame = table.to_pandas(date_as_object=False, strings_to_categorical=True)
-    rows, reasons = scorer.contract.read(frame)
-    good = reasons == ""
-    keys = table.select(list(KEYS))
-    scored = scored_table(
-        keys if good.all() else keys.filter(pa.array(good)), scorer.score(rows, job.jobs), scorer.bundle
-    )
-    bad = np.flatnonzero(~good)
-    name = part.file.relative_to(job.source).as_posix() if job.source.is_dir() else part.file.name
-    held = [
-        pa.array([name] * len(bad), pa.string()),
-        pa.array(part.first + bad, pa.int64()),
-        pa.array(list(reasons[bad]), pa.string()),
-        *(pa.array(shown(part.table[key].take(bad)), pa.string()) for key in KEYS),
-    ]
-    return scored, pa.Table.from_arrays(held, names=list(REJECT_COLUMNS))
+def _plan(job: ScoreJob, files: RowFiles, scorer: RowScorer) -> dict[str, object]:
+    """Return all that the parts depend on."""
+    return {
+        "bundle": hashlib.sha256((job.bundle / MANIFEST).read_bytes()).hexdigest(),
+        "files": files.stamps,
+        "method": scorer.method,
+        "part_rows": job.part_rows,
+        "columns": hashlib.sha256("/".join((*NUMBER_COLUMNS, *DRIVER_COLUMNS)).encode()).hexdigest(),
+    }
 
 
-def scored_table(keys: pa.Table, scores: RowScores, bundle: Bundle) -> pa.Table:
-    """Return scores beside their keys, names as dictionaries; the metadata say which bundle made them."""
-    types = dict(zip(KEYS, (pa.string(), pa.timestamp("us"), pa.string()), strict=True))
-    # Of a column of another type no row is left, and not every type can be cast.
-    arrays = {name: keys[name].cast(kind) if keys.num_rows else pa.array([], kind) for name, kind in types.items()}
-    for name in ("validity", "reasons"):
-        texts = [one.validity if name == "validity" else one.text for one in scores.judgements]
-        kinds = list(dict.fromkeys(texts))
-        of = np.array([kinds.index(text) for text in texts], dtype=np.int64)
-        arrays[name] = _named(of[scores.which], kinds)
-    for place, name in enumerate(NUMBER_COLUMNS):
-        arrays[name] = pa.array(scores.numbers[place])
-    for place, name in enumerate(DRIVER_COLUMNS):
-        arrays[name] = _named(scores.drivers[place], list(scores.names))
-    made_by = {
-        "market": bundle.market, "simulated": bundle.simulated, "bundle_cut": day_text(bundle.cut),
-        "snapshot_id": bundle.snapshot_id, "config_hash": bundle.config_hash, "code_version": bundle.code_version,
-    }  # fmt: skip
-    return pa.table(arrays).replace_schema_metadata({b"capshift": json.dumps(made_by).encode()})
+def _totals(counted: dict[int, dict[str, int]]) -> dict[str, int]:
+    return {kind: sum(count[kind] for count in counted.values()) for kind in ("scored", "rejected")}
 
 
-def _named(places: npt.NDArray[np.int64], names: list[str]) -> pa.DictionaryArray:
-    """Return names by their places; below zero there is none."""
-    mask = places < 0
-    held = pa.array(np.where(mask, 0, places).astype(np.int32), mask=mask)
-    return pa.DictionaryArray.from_arrays(held, pa.array(names or [""], pa.string()))
-
-
-def _publish(job: ScoreJob, kept: PartFolder, counts: ScoreCounts) -> None:
-    """Put the parts together; each file appears in one step, that of the scores last."""
+def _publish(job: ScoreJob, kept: PartFolder, whole: JoinedFile, counts: ScoreCounts) -> None:
+    """Let each file appear in one step, that of the scores last."""
     if counts.rejected:
-        os.replace(_joined(kept.tables("rejected"), kept.folder / "rejected.parquet"), job.rejects)
+        with JoinedFile(kept.folder / "rejected.parquet") as rejected:
+            rejected.add(kept.tables("rejected", range(whole.parts)))
+        os.replace(rejected.path, job.rejects)
     else:
         job.rejects.unlink(missing_ok=True)
-    os.replace(_joined(kept.tables("scored"), kept.folder / "scored.parquet"), job.out)
+    os.replace(whole.path, job.out)
     kept.remove()
-
-
-def _joined(tables: Iterator[pa.Table], path: Path) -> Path:
-    writer = None
-    for table in tables:
-        if writer is None:
-            # Numbers hardly repeat: dictionaries and statistics of them cost more than they save.
-            texts = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"counts"}
-            schema = table.schema.with_metadata(metadata)
-            writer = pq.ParquetWriter(path, schema, use_dictionary=texts, write_statistics=list(KEYS))
-        writer.write_table(table.replace_schema_metadata(schema.metadata))
-    if writer is not None:
-        writer.close()
-    return path

@@ -128,6 +128,9 @@ def test_a_row_depends_on_itself_only() -> None:
     np.testing.assert_array_equal(trees.contributions(rows[few]), parts[few])
     np.testing.assert_array_equal(trees.scores(rows, threads=2), scores)
     np.testing.assert_array_equal(trees.contributions(rows, threads=2), parts)
+    columnwise = np.asfortranarray(rows)
+    np.testing.assert_array_equal(trees.scores(columnwise, threads=2), scores)
+    np.testing.assert_array_equal(trees.contributions(columnwise, threads=2), parts)
 
 
 def test_any_form_of_rows() -> None:

@@ -15,12 +15,14 @@ from features.contracts import EVENTS, HORIZONS
 from models import row_scores
 from models.explain import explain
 from models.predict import draft
-from models.row_parts import HEADS
+from models.row_parts import HEADS, ReferenceParts, TableParts
+from models.row_plan import Summary, plan_drivers
 from models.row_scores import (
     DRIVER_COLUMNS,
     FEW,
     GROUPS,
     NUMBER_COLUMNS,
+    TOP,
     Method,
     RowScorer,
     all_columns,
@@ -177,3 +179,20 @@ def test_control_another_tree_is_found() -> None:
     found = scores_frame(scorer.score(rows))
     gap = (found["log_odds_switch_1w"] - scored(frame, "reference")["log_odds_switch_1w"]).abs().max()
     assert gap > 1e-6
+
+
+def test_of_equal_contributions_the_first_driver_stands_first() -> None:
+    """In both ways, on more rows than a block holds."""
+    bundle, event, n = row_toy.bundle(), EVENTS[0], 700
+    for parts in (TableParts(bundle), ReferenceParts(bundle)):
+        found = parts.designs(np.full((n, len(bundle.features)), np.nan), np.ones(n, dtype=np.int64))[event]
+        plan = plan_drivers(found.layout, {info.name: info.family for info in bundle.features}, GROUPS)
+        trees = np.zeros((n, found.columns.shape[1] + 1), order="F")
+        scenario = np.resize(np.array([1.0, -1.0, 0.0]), n)
+        out = Summary(plan.family, np.empty((len(GROUPS), n)), np.empty((TOP, n), np.int64), np.empty((TOP, n)))
+        found.parts[:] = 0.0
+        parts.summarise((event, 1), found, trees, scenario, out)
+        last = len(plan.names) - 1
+        assert out.top.T.tolist() == [[last, 0, 1] if value else [0, 1, 2] for value in scenario]
+        assert (out.size[0] == scenario).all()
+        assert (out.families[GROUPS.index("scenario")] == scenario).all()
