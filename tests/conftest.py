@@ -17,7 +17,11 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("serving/test_cli", "training/test_fit", "leak/test_replay", "leak/test_fit", "training/test_experiment")
+HEAVY = (
+    "serving/test_cli", "training/test_fit", "test_no_telemetry", "serving/test_backfill", "leak/test_replay",
+    "serving/test_pyfunc", "training/test_experiment", "leak/test_fit", "serving/test_replay",
+    "training/test_baselines",
+)  # fmt: skip
 """Test files to start with, the longest first: a worker that takes one up at the end leaves the other idle."""
 REAL_DATA = ROOT.parent / "shared" / "data"
 KILLED_PROCESSES_LOAD = (
