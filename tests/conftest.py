@@ -89,3 +89,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, pytest.
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped where nothing may skip (CAPSHIFT_CI=1): {reason}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures that tests record: `make slow` regenerates some of the README."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    for name, figure in (pair for report in reports if report.when == "call" for pair in report.user_properties):
+        terminalreporter.write_line(f"{name}: {figure}")
