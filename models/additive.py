@@ -159,6 +159,7 @@ class AdditiveTrees:
         out[:, -1] = tables.expected
 
         def work(first: int, last: int) -> None:
+            # In Fortran order some rows of many are scattered, and are worked on as a copy.
             part = _slice(out, first, last)
             contribute(_slice(rows, first, last), self._codes, tables.plan, tables.values, part)
             if part.base is not out:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from features.contracts import FloatArray, IntArray
+from models.additive_kernel import BLOCK
 from models.compiled import compiled
 from models.row_plan import ColumnWeights, DesignPlan, ScalePlan, Summary
-
-BLOCK = 512
-"""Rows of a block."""
 
 
 @compiled
@@ -139,8 +137,9 @@ def share_out(
     none = np.zeros(BLOCK)
     for a in range(0, len(parts), BLOCK):
         b = min(a + BLOCK, len(parts))
-        for i in range(last):
+        for i in range(len(drivers)):
             _fill(0.0, drivers[i])
+        _add(scenario[a:b], drivers[last])
         for c in range(len(weights.coef)):
             begin, end, coef = plan.start[c], plan.start[c + 1], weights.coef[c]
             if end - begin == 1:
@@ -152,8 +151,6 @@ def share_out(
             _split_trees(trees[a:b, c], sizes, end - begin, each, rest)
             for j in range(begin, end):
                 _hand_down(parts[a:b, j], weights.slope, coef, each, rest, drivers[plan.driver[j]])
-        _fill(0.0, drivers[last])
-        _add(scenario[a:b], drivers[last])
         for i in range(len(sums)):
             _fill(0.0, sums[i])
         for k in range(len(top)):

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from models.row_contract import KEYS
 
 _PLAN = "plan.json"
+_COUNTS = b"counts"
 
 
 class PartFolder:
@@ -53,7 +53,7 @@ class PartFolder:
         for path in self.folder.glob("*.scored.arrow"):
             try:
                 with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as held:
-                    found[int(path.name.partition(".")[0])] = json.loads(held.schema.metadata[b"counts"])
+                    found[int(path.name.partition(".")[0])] = json.loads(held.schema.metadata[_COUNTS])
             except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
                 path.unlink(missing_ok=True)
         return found
@@ -63,7 +63,7 @@ class PartFolder:
         counts = {"scored": scored.num_rows, "rejected": rejected.num_rows}
         if rejected.num_rows:
             self._write(self._path(number, "rejected"), rejected)
-        metadata = {**(scored.schema.metadata or {}), b"counts": json.dumps(counts).encode()}
+        metadata = {**(scored.schema.metadata or {}), _COUNTS: json.dumps(counts).encode()}
         self._write(self._path(number, "scored"), scored.replace_schema_metadata(metadata))
         return counts
 
@@ -72,7 +72,9 @@ class PartFolder:
         for path in (self._path(number, kind) for number in numbers):
             if path.is_file():
                 with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as held:
-                    yield held.read_all()
+                    table = held.read_all()
+                    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != _COUNTS}
+                    yield table.replace_schema_metadata(metadata)
 
     def remove(self) -> None:
         """Throw the folder away."""
@@ -110,21 +112,23 @@ class JoinedFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # The end of a file that failed is of no use, and cannot always be written.
-        with suppress(*([OSError] if kind else [])):
-            if self._writer is not None:
-                self._writer.close()
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+        except OSError:
+            # The end of a file that failed before is of no use, and cannot always be written.
+            if kind is None:
+                raise
 
     def add(self, tables: Iterable[pa.Table]) -> None:
         """Write parts behind those that are there."""
         for table in tables:
-            metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"counts"}
-            part = table.replace_schema_metadata(metadata)
             if self._writer is None:
                 # Numbers hardly repeat: dictionaries, statistics and compression of them cost more than they save.
-                texts = [field.name for field in part.schema if not pa.types.is_floating(field.type)]
+                texts = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
                 self._writer = pq.ParquetWriter(
-                    self.path, part.schema, use_dictionary=texts, write_statistics=list(KEYS), compression="none"
+                    self.path, table.schema, use_dictionary=texts, write_statistics=list(KEYS), compression="none"
                 )
-            self._writer.write_table(part)
+            self._writer.write_table(table)
             self.parts += 1

@@ -7,7 +7,6 @@ the folder does not exist and for tests of a part that is not built yet.
 
 from __future__ import annotations
 
-import functools
 import multiprocessing as mp
 import os
 from collections.abc import Generator
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,11 +35,6 @@ NOT_BUILT = "not built yet"
 # No deadline: the cores are shared. In CI the same examples every time.
 settings.register_profile("capshift", deadline=None, derandomize=IN_CI)
 settings.load_profile("capshift")
-
-
-def pytest_configure() -> None:
-    """Put the command line together once: it is the same at every call, and takes a twentieth of a second."""
-    typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session")

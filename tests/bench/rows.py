@@ -40,6 +40,7 @@ from tests.models import row_toy
 FEATURES, ROWS, SEED = 60, 1_000_000, 7
 _CHUNK = 100_000
 TARGET = TreeSettings(rounds=100, num_leaves=5, max_depth=-1)
+"""Of the size for which the target was set."""
 
 
 def seconds(work: Callable[[], object]) -> float:
