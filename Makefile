@@ -118,16 +118,14 @@ wheel: setup ## dist/capshift-*.whl
 	@rm -rf build
 	@ls dist
 
-# One version of each library for every Python and platform where wheels allow it; ARGS=--upgrade moves the pins. numba,
-# which only shap asks for, is kept off the ancient releases that a resolver picks where new ones have no wheel; that
-# bound is given here because uv would apply one in pyproject.toml to installing, too, and miss its hash.
+# One version of each library for every Python and platform where wheels allow it; ARGS=--upgrade moves the pins.
 lock: ## write requirements.lock and requirements-spark.lock anew from pyproject.toml
 	@uv=$$(command -v uv || echo .uv/bin/uv); \
 	if ! [ -x "$$uv" ]; then \
 	    $(BIN)/python -m venv .uv && .uv/bin/python -m pip install -qq uv || exit 2; \
 	fi; \
-	echo 'numba>=0.60' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml -c - --extra dev --extra postgres --universal --python-version 3.11 \
-	    --fork-strategy fewest --generate-hashes --quiet \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile pyproject.toml --extra dev --extra postgres --universal \
+	    --python-version 3.11 --fork-strategy fewest --generate-hashes --quiet \
 	    --output-file requirements.lock $(ARGS) && \
 	echo 'pyspark>=4.0' | UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile - \
 	    -c requirements.lock --universal --python-version 3.11 --generate-hashes --quiet \
